@@ -1,1 +1,4 @@
-//! placeholder
+//! Tracebucket.
+
+pub mod kit;
+pub mod schema;

@@ -1,0 +1,7 @@
+DROP TABLE api_tokens;
+DROP TABLE sessions;
+DROP TABLE memberships;
+DROP TABLE users;
+DROP TABLE project_keys;
+DROP TABLE projects;
+DROP TABLE orgs;

@@ -1,0 +1,3 @@
+DROP TABLE periodic;
+DROP TABLE job_attempts;
+DROP TABLE jobs;

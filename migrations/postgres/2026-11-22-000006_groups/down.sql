@@ -1,0 +1,6 @@
+DROP TABLE activities;
+DROP TABLE events;
+DROP TABLE group_users;
+DROP TABLE group_hours;
+DROP TABLE group_hashes;
+DROP TABLE groups;

@@ -1,0 +1,3 @@
+DROP TABLE repo_hooks;
+DROP TABLE repos;
+DROP TABLE links;

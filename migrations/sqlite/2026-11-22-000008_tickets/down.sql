@@ -1,0 +1,4 @@
+DROP TABLE ticket_defaults;
+DROP TABLE ticket_comments;
+DROP TABLE ticket_links;
+DROP TABLE tickets;

@@ -1,0 +1,274 @@
+//! The database: SQLite or PostgreSQL, chosen by URL at run time, behind two doors.
+//!
+//! [`Db::read`] runs a closure on a pooled connection (on SQLite one that cannot write). [`Db::write`] runs a
+//! closure in a transaction and answers after COMMIT. On SQLite every write goes through one thread that owns
+//! the write connection and commits many closures together, each in its own savepoint ([`door`]); on
+//! PostgreSQL a write is a transaction on a pooled connection, and only [`Db::write_batched`] shares one.
+//! A write closure may run more than once (a batch that fails is run again one by one, a deadlock is retried),
+//! so it must not have effects outside the transaction.
+
+mod conn;
+mod door;
+mod migrate;
+mod sqlite;
+mod tx;
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::r2d2::Pool;
+use tokio::sync::{Notify, Semaphore};
+
+pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
+use conn::{Manager, Role};
+pub(crate) use conn::on_both;
+pub use door::Lane;
+use door::{Door, Mode};
+pub use migrate::{MigrationReport, migrate, revert_all};
+pub use sqlite::LockError;
+pub use tx::{Fold, Tx};
+
+/// Connections that may read at the same time on SQLite, and all connections on PostgreSQL.
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_POOL: u32 = 12;
+/// How long a caller waits for a connection before it is told that the server is busy.
+const CHECKOUT_WAIT: Duration = Duration::from_secs(3);
+/// What an overloaded caller is told to wait, in seconds.
+pub const RETRY_AFTER_SECS: u64 = 2;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Too much is waiting already; nothing was done. Answer 503 with `Retry-After`.
+    #[error("the database has too much waiting")]
+    Overloaded,
+    /// The transaction did not commit (disk full, database locked or gone); nothing was stored.
+    #[error("the database did not accept the transaction: {0}")]
+    Unavailable(Arc<str>),
+    /// A statement failed; the closure's work was rolled back.
+    #[error("a query failed: {0}")]
+    Query(#[from] diesel::result::Error),
+    /// The closure panicked; its work was rolled back.
+    #[error("a database task panicked")]
+    Panicked,
+}
+
+impl DbError {
+    fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Self::Unavailable(Arc::from(cause.to_string()))
+    }
+
+    /// True when the cause is the database's state (locked, full, gone) and not the statement.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Overloaded | Self::Unavailable(_) => true,
+            Self::Query(error) => conn::is_environment_error(error),
+            Self::Panicked => false,
+        }
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not one we understand.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Another server holds this SQLite file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No connection could be made.
+    #[error("cannot open the database: {0}")]
+    Connect(String),
+    /// A migration failed; the message names it.
+    #[error("migration failed: {0}")]
+    Migrate(String),
+}
+
+/// How this process uses the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenAs {
+    /// The server (or worker): on SQLite it holds the lock file, so there is one.
+    Server,
+    /// A short-lived command beside a running server.
+    Beside,
+}
+
+/// A handle on the database; clones share everything but the [`Lane`].
+#[derive(Clone)]
+pub struct Db {
+    shared: Arc<Shared>,
+    lane: Lane,
+}
+
+struct Shared {
+    url: DatabaseUrl,
+    readers: Pool<Manager>,
+    permits: Semaphore,
+    door: Door,
+    wake: Arc<Notify>,
+    attached: Option<Arc<dyn Any + Send + Sync>>,
+    _lock: Option<sqlite::ServerLock>,
+}
+
+impl Db {
+    /// Opens the database, takes the server lock where needed, and runs migrations.
+    ///
+    /// `attached` is handed to every write transaction ([`Tx::attached`]); the job module keeps its table of
+    /// followers there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        url: &str,
+        open_as: OpenAs,
+        attached: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Self, OpenError> {
+        let url = DatabaseUrl::parse(url)?;
+        let lock = match (&url, open_as) {
+            (DatabaseUrl::Sqlite(path), OpenAs::Server) => Some(sqlite::ServerLock::take(path)?),
+            _ => None,
+        };
+        let connect_error = |error: diesel::r2d2::Error| OpenError::Connect(error.to_string());
+        let mut first = conn::connect(&url, Role::Writer).map_err(connect_error)?;
+        migrate(&mut first)?;
+
+        let readers = if url.is_sqlite() { SQLITE_READERS } else { POSTGRES_POOL };
+        let role = if url.is_sqlite() { Role::Reader } else { Role::Writer };
+        let pool = Pool::builder()
+            .max_size(readers)
+            .min_idle(Some(1))
+            .test_on_check_out(!url.is_sqlite())
+            .connection_timeout(CHECKOUT_WAIT)
+            .build(Manager::new(url.clone(), role))
+            .map_err(|error| OpenError::Connect(error.to_string()))?;
+        let wake = Arc::new(Notify::new());
+        let mode = if url.is_sqlite() { Mode::SavepointEach } else { Mode::AllOrAgain };
+        let door = Door::start(url.clone(), first, mode, Arc::clone(&wake), attached.clone());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                url,
+                readers: pool,
+                permits: Semaphore::new(readers as usize),
+                door,
+                wake,
+                attached,
+                _lock: lock,
+            }),
+            lane: Lane::Inbound,
+        })
+    }
+
+    /// The same database for background work: its writes wait behind those of requests.
+    #[must_use]
+    pub fn for_jobs(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), lane: Lane::Jobs }
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.shared.url
+    }
+
+    /// Notified after a commit that made new work for the job runner. A hint: polling is the guarantee.
+    #[must_use]
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.wake)
+    }
+
+    /// Write closures waiting at the batching door now.
+    #[must_use]
+    pub fn queued_writes(&self) -> usize {
+        self.shared.door.queued()
+    }
+
+    /// Runs `f` on a connection for reading. The closure must not write; on SQLite it cannot.
+    ///
+    /// # Errors
+    /// [`DbError`] when no connection is free in time, or whatever `f` returns.
+    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.on_pool(f).await
+    }
+
+    /// Runs `f` in a write transaction and answers after COMMIT.
+    ///
+    /// # Errors
+    /// Whatever `f` returns (its work is then rolled back), or [`DbError`].
+    pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        if self.shared.url.is_sqlite() {
+            return self.write_batched(f).await;
+        }
+        let attached = self.shared.attached.clone();
+        let mut f = f;
+        let (value, wake) = self
+            .on_pool(move |conn| tx::in_own_transaction(conn, attached.as_deref(), &mut f))
+            .await?;
+        if wake {
+            self.shared.wake.notify_waiters();
+        }
+        Ok(value)
+    }
+
+    /// Like [`Db::write`], but on PostgreSQL too many closures share one commit. For the hot inbound paths.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub async fn write_batched<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.shared.door.submit(self.lane, f).await
+    }
+
+    /// Copies a SQLite database to `target` while the server runs (`VACUUM INTO`).
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] on PostgreSQL (use `pg_dump`) or when the copy fails.
+    pub async fn backup(&self, target: PathBuf) -> Result<(), DbError> {
+        if !self.shared.url.is_sqlite() {
+            return Err(DbError::unavailable("backup is for SQLite; use pg_dump for PostgreSQL"));
+        }
+        let url = self.shared.url.clone();
+        tokio::task::spawn_blocking(move || sqlite::backup(&url, &target))
+            .await
+            .map_err(|_| DbError::Panicked)?
+    }
+
+    async fn on_pool<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let permit = tokio::time::timeout(CHECKOUT_WAIT, self.shared.permits.acquire())
+            .await
+            .map_err(|_| DbError::Overloaded)?
+            .map_err(|_| DbError::Overloaded)?;
+        let pool = self.shared.readers.clone();
+        let span = tracing::Span::current();
+        let result = tokio::task::spawn_blocking(move || {
+            let _in_span = span.enter();
+            let mut conn = pool.get().map_err(|error| DbError::unavailable(error))?;
+            f(&mut conn)
+        })
+        .await;
+        drop(permit);
+        result.unwrap_or_else(|_| Err(DbError::Panicked.into()))
+    }
+}
