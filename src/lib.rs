@@ -1,1 +1,3 @@
-//! placeholder
+//! Tracebucket: a self-hosted Bitbucket integration for Sentry-style error trackers.
+
+pub mod kit;

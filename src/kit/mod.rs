@@ -1,0 +1,4 @@
+//! Mechanics without domain words: time, secrets, HTTP rules. Nothing here knows a table or a tracker.
+
+pub mod clock;
+pub mod crypto;
