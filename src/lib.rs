@@ -1,4 +1,4 @@
-//! Tracebucket.
+//! Tracebucket: a self-hosted Bitbucket integration for Sentry-style error trackers.
 
 pub mod kit;
 pub mod schema;

@@ -81,45 +81,6 @@ diesel::table! {
 }
 
 diesel::table! {
-    jobs (id) {
-        id -> BigInt,
-        org_id -> Nullable<BigInt>,
-        kind -> Text,
-        queue -> Text,
-        payload -> Text,
-        dedupe_key -> Nullable<Text>,
-        order_key -> Nullable<Text>,
-        state -> Text,
-        attempts -> Integer,
-        max_attempts -> Integer,
-        run_at -> BigInt,
-        leased_until -> Nullable<BigInt>,
-        lease_owner -> Nullable<Text>,
-        last_error -> Nullable<Text>,
-        created_at -> BigInt,
-        finished_at -> Nullable<BigInt>,
-    }
-}
-
-diesel::table! {
-    job_attempts (id) {
-        id -> BigInt,
-        job_id -> BigInt,
-        attempt -> Integer,
-        verdict -> Text,
-        message -> Text,
-        at -> BigInt,
-    }
-}
-
-diesel::table! {
-    periodic (name) {
-        name -> Text,
-        next_run -> BigInt,
-    }
-}
-
-diesel::table! {
     audit_log (id) {
         id -> BigInt,
         org_id -> Nullable<BigInt>,
@@ -412,9 +373,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     memberships,
     sessions,
     api_tokens,
-    jobs,
-    job_attempts,
-    periodic,
     audit_log,
     installations,
     links,

@@ -1,3 +1,8 @@
-//! Mechanics without domain words: database, jobs, HTTP in and out, secrets, time.
+//! Mechanics without domain words: time, secrets, database, jobs, HTTP in and out. Nothing here knows a table
+//! of a feature or the name of a tracker.
 
+pub mod clock;
+pub mod crypto;
 pub mod db;
+pub mod ids;
+pub mod jobs;

@@ -1,0 +1,81 @@
+//! The kinds that this process can run.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::job::{Attempt, Job, Verdict};
+use super::queue::enqueue;
+use crate::kit::clock::Micros;
+use crate::kit::db::Tx;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Handler<S> = Arc<dyn Fn(String, S, Attempt) -> BoxFuture<anyhow::Result<Verdict>> + Send + Sync>;
+pub(super) type Drain<S> = Arc<dyn Fn(S) -> BoxFuture<anyhow::Result<usize>> + Send + Sync>;
+type Enqueue = Box<dyn Fn(&mut Tx<'_>, Micros) -> diesel::QueryResult<()> + Send + Sync>;
+
+/// A job that is made again and again.
+pub(super) struct Periodic {
+    pub(super) name: &'static str,
+    pub(super) every: Duration,
+    pub(super) enqueue: Enqueue,
+}
+
+/// One line per job kind, per periodic job and per queue-like table.
+pub struct Registry<S> {
+    pub(super) handlers: HashMap<&'static str, Handler<S>>,
+    pub(super) periodic: Vec<Periodic>,
+    pub(super) drains: Vec<(&'static str, Drain<S>)>,
+}
+
+impl<S> Default for Registry<S> {
+    fn default() -> Self {
+        Self { handlers: HashMap::new(), periodic: Vec::new(), drains: Vec::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Registry<S> {
+    /// Makes jobs of kind `J` runnable here.
+    #[must_use]
+    pub fn job<J: Job<State = S>>(mut self) -> Self {
+        self.handlers.insert(
+            J::KIND,
+            Arc::new(|payload, state, attempt| {
+                Box::pin(async move {
+                    match serde_json::from_str::<J>(&payload) {
+                        Ok(job) => job.run(state, attempt).await,
+                        // Not a loop: a payload that cannot be read today cannot be read tomorrow.
+                        Err(error) => Ok(Verdict::Dead(format!("the payload cannot be read: {error}"))),
+                    }
+                })
+            }),
+        );
+        self
+    }
+
+    /// Makes `J`'s default value a job every `every`, once per period over all processes.
+    #[must_use]
+    pub fn periodic<J: Job<State = S> + Default>(mut self, every: Duration) -> Self {
+        self = self.job::<J>();
+        self.periodic.push(Periodic {
+            name: J::KIND,
+            every,
+            enqueue: Box::new(|tx, now| enqueue(tx, &J::default(), now)),
+        });
+        self
+    }
+
+    /// Adds a table whose rows are their own queue entries. `drain` claims and does some of them and answers
+    /// how many; it is called until it answers 0, and again at every wake-up.
+    #[must_use]
+    pub fn drain<F, Fut>(mut self, name: &'static str, drain: F) -> Self
+    where
+        F: Fn(S) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<usize>> + Send + 'static,
+    {
+        self.drains.push((name, Arc::new(move |state| Box::pin(drain(state)))));
+        self
+    }
+}
