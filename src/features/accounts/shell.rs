@@ -1,0 +1,156 @@
+//! What every page shows around its content: who, where, what just happened.
+
+use actix_web::HttpRequest;
+use actix_web::cookie::{Cookie, SameSite};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::{Org, User, issue_csrf};
+use crate::app::App;
+use crate::kit::clock::Micros;
+
+const FLASH_COOKIE: &str = "tracebucket_flash";
+
+/// A message that the next page shows once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flash {
+    /// `ok`, `warn` or `error`.
+    pub kind: String,
+    /// Plain text.
+    pub text: String,
+}
+
+impl Flash {
+    /// Something worked.
+    pub fn ok(text: impl Into<String>) -> Self {
+        Self { kind: "ok".into(), text: text.into() }
+    }
+
+    /// Something did not.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self { kind: "error".into(), text: text.into() }
+    }
+
+    /// Something needs attention.
+    pub fn warn(text: impl Into<String>) -> Self {
+        Self { kind: "warn".into(), text: text.into() }
+    }
+
+    /// The cookie that carries it over a redirect.
+    #[must_use]
+    pub fn cookie(&self, app: &App) -> Cookie<'static> {
+        let value = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&[self]).unwrap_or_default());
+        Cookie::build(FLASH_COOKIE, value)
+            .path("/")
+            .secure(app.config.is_https())
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(actix_web::cookie::time::Duration::seconds(60))
+            .finish()
+    }
+
+    fn of_request(req: &HttpRequest) -> Vec<Self> {
+        req.cookie(FLASH_COOKIE)
+            .and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok())
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// The cookie that removes shown messages.
+    #[must_use]
+    pub fn removal() -> Cookie<'static> {
+        let mut cookie = Cookie::build(FLASH_COOKIE, "").path("/").finish();
+        cookie.make_removal();
+        cookie
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct PagePart {
+    title: String,
+    active: &'static str,
+    public_url: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Me {
+    email: String,
+    name: String,
+    initials: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct OrgPart {
+    slug: String,
+    name: String,
+}
+
+/// The common part of every page's context.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shell {
+    page: PagePart,
+    me: Option<Me>,
+    org: Option<OrgPart>,
+    orgs: Vec<OrgPart>,
+    csrf: String,
+    flash: Vec<Flash>,
+    now: Micros,
+}
+
+impl Shell {
+    /// The shell of a page titled `title` whose navigation entry is `active`.
+    #[must_use]
+    pub fn new(app: &App, req: &HttpRequest, title: impl Into<String>, active: &'static str) -> Self {
+        let now = app.clock.now();
+        Self {
+            page: PagePart {
+                title: title.into(),
+                active,
+                public_url: app.config.public_url.as_str().trim_end_matches('/').to_owned(),
+            },
+            me: None,
+            org: None,
+            orgs: Vec::new(),
+            csrf: issue_csrf(app, req, now),
+            flash: Flash::of_request(req),
+            now,
+        }
+    }
+
+    /// Adds who is signed in.
+    #[must_use]
+    pub fn user(mut self, user: &User) -> Self {
+        let name = if user.name.is_empty() { user.email.clone() } else { user.name.clone() };
+        let initials = name.split([' ', '.', '@']).filter_map(|part| part.chars().next()).take(2).collect::<String>();
+        self.me = Some(Me { email: user.email.clone(), name, initials: initials.to_uppercase() });
+        self
+    }
+
+    /// Adds the organization that the page is about.
+    #[must_use]
+    pub fn org(mut self, org: &Org) -> Self {
+        self.org = Some(OrgPart { slug: org.slug.clone(), name: org.name.clone() });
+        self
+    }
+
+    /// Adds the organizations to switch between.
+    #[must_use]
+    pub fn orgs<'a>(mut self, orgs: impl IntoIterator<Item = &'a Org>) -> Self {
+        self.orgs = orgs.into_iter().map(|org| OrgPart { slug: org.slug.clone(), name: org.name.clone() }).collect();
+        self
+    }
+
+    /// Shows a message on this very page.
+    #[must_use]
+    pub fn flash(mut self, flash: Flash) -> Self {
+        self.flash.push(flash);
+        self
+    }
+
+    /// True when a message from the last request is shown, so that its cookie must go.
+    #[must_use]
+    pub fn has_flash(&self) -> bool {
+        !self.flash.is_empty()
+    }
+}
