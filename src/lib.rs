@@ -1,3 +1,4 @@
 //! Tracebucket: a self-hosted Bitbucket integration for Sentry-style error trackers.
 
+pub mod atlassian;
 pub mod kit;
