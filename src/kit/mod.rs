@@ -2,3 +2,5 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod http;
+pub mod redact;
