@@ -34,10 +34,12 @@ pub struct Parts {
 
 impl App {
     /// Puts the parts together.
-    #[must_use]
-    pub fn new(config: Config, db: Db, clock: Clock, sealer: Sealer) -> Self {
+    ///
+    /// # Errors
+    /// When a part cannot be built from the configuration.
+    pub fn new(config: Config, db: Db, clock: Clock, sealer: Sealer) -> anyhow::Result<Self> {
         let signer = sealer.signer();
-        Self {
+        Ok(Self {
             db,
             parts: Arc::new(Parts {
                 config,
@@ -46,7 +48,7 @@ impl App {
                 signer,
                 caches: Mutex::new(HashMap::new()),
             }),
-        }
+        })
     }
 
     /// The same application for background work.

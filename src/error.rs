@@ -34,6 +34,20 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unavailable", 503, "The server is busy or its database is not available. Try again after Retry-After seconds."),
 ];
 
+/// docs/ERRORS.md, made from the catalogue.
+#[must_use]
+pub fn reference_page() -> String {
+    let mut page = String::from(
+        "# Errors\n\nMade from `src/error.rs`; a test keeps this page and the code in step. The body of an error is \
+         `{\"detail\": \"…\"}`, or the shape that a foreign contract asks for; the code is in the header \
+         `X-Tracebucket-Error`.\n\n| code | status | meaning, and what to do |\n| --- | --- | --- |\n",
+    );
+    for (code, status, meaning) in CODES {
+        page.push_str(&format!("| `{code}` | {status} | {meaning} |\n"));
+    }
+    page
+}
+
 /// What a handler answers when it cannot do what was asked.
 pub struct AppError {
     code: &'static str,
@@ -263,6 +277,12 @@ mod tests {
             let row = CODES.iter().find(|(code, ..)| *code == error.code()).unwrap();
             assert_eq!(row.1, error.status.as_u16(), "{}", error.code());
         }
+    }
+
+    #[test]
+    fn the_reference_page_is_in_step() {
+        let committed = include_str!("../docs/ERRORS.md");
+        assert_eq!(committed, reference_page(), "run: tracebucket docs errors > docs/ERRORS.md");
     }
 
     #[test]

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tracebucket` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tracebucket::cli::main()
+}

@@ -4,5 +4,8 @@
 pub mod clock;
 pub mod crypto;
 pub mod db;
+pub mod http;
 pub mod ids;
 pub mod jobs;
+pub mod redact;
+pub mod web;

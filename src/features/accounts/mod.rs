@@ -11,6 +11,7 @@ mod shell;
 mod store;
 mod token;
 
+use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{TokenHash, random_hex};
@@ -203,4 +204,24 @@ pub fn dsn(public_url: &url::Url, key: &ProjectKey) -> String {
 /// 404 when there is none.
 pub fn require_project(conn: &mut Conn, org: OrgId, slug_or_id: &str) -> AppResult<Project> {
     store::find_project(conn, org, slug_or_id)?.ok_or_else(AppError::not_found)
+}
+
+/// The one-time code with which the first owner is made; `None` once a user exists. The code lives as long as
+/// the process, so that it need not be stored.
+///
+/// # Errors
+/// When the database fails.
+pub async fn first_owner_code(app: &App) -> AppResult<Option<String>> {
+    if app.db.read(|conn| Ok::<_, AppError>(users_exist(conn)?)).await? {
+        return Ok(None);
+    }
+    Ok(Some(app.cache::<FirstOwnerCode>().0.clone()))
+}
+
+struct FirstOwnerCode(String);
+
+impl Default for FirstOwnerCode {
+    fn default() -> Self {
+        Self(random_hex(8))
+    }
 }

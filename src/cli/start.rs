@@ -1,0 +1,62 @@
+//! From a configuration to an application: key, database, clients.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::kit::clock::Clock;
+use crate::kit::crypto::{Sealer, Secret};
+use crate::kit::db::{DatabaseUrl, Db, OpenAs};
+use crate::worker;
+
+/// Opens everything. Nothing is sent anywhere.
+pub(super) fn start(config: Config, open_as: OpenAs) -> anyhow::Result<App> {
+    let sealer = sealer(&config)?;
+    let db = Db::open(config.database_url.expose(), open_as, Some(Arc::new(worker::followers())))?;
+    Ok(App::new(config, db, Clock::system(), sealer)?)
+}
+
+/// The keys of the configuration; with `--dev` those of `dev.keys` beside the database, made when absent.
+fn sealer(config: &Config) -> anyhow::Result<Sealer> {
+    let keys = match &config.secret_keys {
+        Some(keys) => keys.clone(),
+        None => dev_keys(config)?,
+    };
+    Sealer::parse(keys.expose()).context("secret_keys")
+}
+
+fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
+    let path = match DatabaseUrl::parse(config.database_url.expose())? {
+        DatabaseUrl::Sqlite(file) => file.with_file_name("dev.keys"),
+        DatabaseUrl::Postgres(_) => PathBuf::from("data/dev.keys"),
+    };
+    if let Ok(line) = std::fs::read_to_string(&path) {
+        return Ok(Secret::new(line.trim().to_owned()));
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let line = Sealer::generate_key_line();
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    match options.open(&path) {
+        Ok(mut file) => {
+            writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(Secret::new(line))
+        }
+        // Another command made it in between.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Ok(Secret::new(std::fs::read_to_string(&path)?.trim().to_owned()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
+    }
+}

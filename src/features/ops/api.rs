@@ -1,0 +1,48 @@
+//! Endpoints for machines that watch us.
+
+use actix_web::{HttpResponse, web};
+use diesel::RunQueryDsl;
+
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+
+/// The process answers.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok")
+}
+
+/// The database answers too: send traffic.
+///
+/// # Errors
+/// 503 when it does not.
+pub async fn readyz(app: web::Data<App>) -> AppResult<HttpResponse> {
+    app.db
+        .read(|conn| Ok::<_, AppError>(diesel::sql_query("SELECT 1").execute(conn)?))
+        .await?;
+    Ok(HttpResponse::Ok().content_type("text/plain").body("ready"))
+}
+
+/// Figures in the OpenMetrics text format.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
+    let jobs = app.db.read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?)).await?;
+    let text = format!(
+        "# TYPE tracebucket_jobs gauge\ntracebucket_jobs{{state=\"ready\"}} {}\ntracebucket_jobs{{state=\"running\"}} {}\n\
+         tracebucket_jobs{{state=\"dead\"}} {}\n# TYPE tracebucket_queued_writes gauge\ntracebucket_queued_writes {}\n# EOF\n",
+        jobs.ready,
+        jobs.running,
+        jobs.dead,
+        app.db.queued_writes()
+    );
+    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+}
+
+/// Every URL that is not in the table.
+///
+/// # Errors
+/// Always 404.
+pub async fn no_such_url() -> AppResult<HttpResponse> {
+    Err(AppError::not_found())
+}

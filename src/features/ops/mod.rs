@@ -1,0 +1,3 @@
+//! Health, metrics, and what an operator looks at.
+
+pub mod api;
