@@ -93,7 +93,8 @@ try {
   });
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('console', (message) => faults.push(message.text()));
-  const envelope = page.waitForResponse((response) => response.url().includes('/envelope/'));
+  // With a release the SDK sends session envelopes too; the event's is the one that counts.
+  const envelope = page.waitForResponse((response) => response.request().postData()?.includes('"type":"event"'));
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
   try {
     const response = await envelope;
