@@ -1,1 +1,3 @@
-//! placeholder
+//! Tracebucket: the way of an error from SDK to commit.
+
+pub mod kit;

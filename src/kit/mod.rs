@@ -1,0 +1,3 @@
+//! Mechanics without domain words.
+
+pub mod web;

@@ -1,0 +1,3 @@
+//! What every page and endpoint shares.
+
+pub mod render;
