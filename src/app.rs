@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::kit::clock::Clock;
 use crate::kit::crypto::{Sealer, Signer};
 use crate::kit::db::Db;
+use crate::kit::web::render::Renderer;
 
 /// A handle on the application; clones share everything.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Parts {
     pub sealer: Arc<Sealer>,
     /// Signs short claims that travel through browsers.
     pub signer: Signer,
+    /// Makes pages.
+    pub renderer: Renderer,
     /// Per-feature values that are derived from the database and may be lost at any moment.
     caches: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -46,6 +49,7 @@ impl App {
                 clock,
                 sealer: Arc::new(sealer),
                 signer,
+                renderer: Renderer::new()?,
                 caches: Mutex::new(HashMap::new()),
             }),
         })

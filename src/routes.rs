@@ -20,6 +20,7 @@ routes! {
     "/healthz" => { get: ops::api::healthz },
     "/readyz" => { get: ops::api::readyz },
     "/metrics" => { get: ops::api::metrics },
+    "/static/{name}" => { get: ops::pages::static_file },
 }
 
 /// Attaches every route to a server.

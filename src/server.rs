@@ -8,6 +8,7 @@ use actix_web::{App as Actix, HttpServer, web};
 
 use crate::app::App;
 use crate::error::AppError;
+use crate::features::ops::pages;
 use crate::kit::web::middleware;
 use crate::routes;
 
@@ -41,6 +42,7 @@ pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::
                     .error_handler(|error, _| AppError::invalid(format!("The query is not valid: {error}")).into()),
             )
             .app_data(web::PathConfig::default().error_handler(|_, _| AppError::not_found().into()))
+            .wrap(from_fn(pages::errors_as_pages))
             .wrap(from_fn(middleware::harden))
             .wrap(from_fn(middleware::observe))
             .configure(routes::configure)

@@ -24,7 +24,7 @@ pub use extract::{
 };
 pub use password::{hash_password, verify_password};
 pub use scopes::{Scope, ScopeSet};
-pub use shell::{Flash, Shell};
+pub use shell::{Flash, Shell, redirect_with};
 pub use store::{
     MemberRow, NewProject, Org, Project, ProjectKey, TokenRow, User, find_key, find_org, find_project, find_user,
     insert_session, list_keys, list_members, list_orgs_of, list_projects, list_tokens, project_by_id, projects_by_ids,

@@ -1,13 +1,15 @@
 //! What every page shows around its content: who, where, what just happened.
 
-use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::{Org, User, issue_csrf};
 use crate::app::App;
+use crate::error::{AppError, AppResult};
 use crate::kit::clock::Micros;
 
 const FLASH_COOKIE: &str = "tracebucket_flash";
@@ -153,4 +155,53 @@ impl Shell {
     pub fn has_flash(&self) -> bool {
         !self.flash.is_empty()
     }
+}
+
+/// A page: the shell, and the content's own fields beside it.
+#[derive(Serialize)]
+struct Page<T> {
+    #[serde(flatten)]
+    shell: Shell,
+    #[serde(flatten)]
+    content: T,
+}
+
+impl Shell {
+    /// Renders `template` with this shell and the content's fields, as an answer that is not kept anywhere.
+    ///
+    /// # Errors
+    /// 500 when the template and the content do not fit.
+    pub fn page(self, app: &App, template: &str, content: impl Serialize) -> AppResult<HttpResponse> {
+        self.page_with_status(app, StatusCode::OK, template, content)
+    }
+
+    /// Like [`Shell::page`], with another status (a form that was refused answers 400 and itself).
+    ///
+    /// # Errors
+    /// 500 when the template and the content do not fit.
+    pub fn page_with_status(
+        self,
+        app: &App,
+        status: StatusCode,
+        template: &str,
+        content: impl Serialize,
+    ) -> AppResult<HttpResponse> {
+        let shown = self.has_flash();
+        let html = app
+            .renderer
+            .render(template, &Page { shell: self, content })
+            .map_err(AppError::internal)?;
+        let mut response = HttpResponse::build(status);
+        response.content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "no-store"));
+        if shown {
+            response.cookie(Flash::removal());
+        }
+        Ok(response.body(html))
+    }
+}
+
+/// Sends the browser on after a form, with a message for the next page.
+#[must_use]
+pub fn redirect_with(app: &App, to: &str, flash: &Flash) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, to)).cookie(flash.cookie(app)).finish()
 }

@@ -1,3 +1,4 @@
 //! Health, metrics, and what an operator looks at.
 
 pub mod api;
+pub mod pages;

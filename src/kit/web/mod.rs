@@ -1,4 +1,5 @@
-//! What handlers of every feature share: bodies with a limit, request ids, headers of answers.
+//! What handlers of every feature share: bodies with a limit, request ids, headers of answers, pages.
 
 pub mod body;
 pub mod middleware;
+pub mod render;

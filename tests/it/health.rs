@@ -1,0 +1,22 @@
+use crate::support::both;
+
+both! {
+    async fn a_started_server_is_ready(t) {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            let answer = t.http.get(t.url(path)).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+        }
+    }
+
+    async fn an_unknown_url_is_404_with_a_code(t) {
+        let answer = t.http.get(t.url("/nowhere")).send().await.unwrap();
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.headers()["x-tracebucket-error"], "not_found");
+    }
+
+    async fn a_person_gets_an_error_page(t) {
+        let answer = t.http.get(t.url("/nowhere")).header("accept", "text/html").send().await.unwrap();
+        assert_eq!(answer.status(), 404);
+        assert!(answer.text().await.unwrap().contains("There is nothing here"));
+    }
+}

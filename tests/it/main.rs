@@ -1,0 +1,19 @@
+//! Promises to users, shown over HTTP against the running application: one file per surface, one binary for all.
+//!
+//! A test written with [`both!`](support::both) runs on SQLite and on PostgreSQL.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests: a surprise should stop them"
+)]
+
+mod support;
+
+mod health;
+mod jobs;
+mod write_door;

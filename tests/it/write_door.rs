@@ -1,0 +1,143 @@
+//! The write door: what is answered is stored, what fails loses only itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use diesel::prelude::*;
+use tracebucket::error::AppError;
+use tracebucket::features::audit;
+use tracebucket::kit::db::{Conn, Fold, OpenAs};
+use tracebucket::schema::audit_log;
+
+use crate::support::both;
+
+async fn count(t: &crate::support::TestApp, action: &'static str) -> i64 {
+    t.app
+        .db
+        .read(move |conn| {
+            Ok::<_, AppError>(audit_log::table.filter(audit_log::action.eq(action)).count().get_result(conn)?)
+        })
+        .await
+        .unwrap()
+}
+
+both! {
+    async fn a_closure_that_fails_or_panics_loses_its_own_work_alone(t) {
+        let now = t.app.clock.now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..300_u32 {
+            let db = t.app.db.clone();
+            tasks.spawn(async move {
+                let outcome: Result<(), AppError> = db
+                    .write_batched(move |tx| {
+                        audit::record(tx, None, "test", "test.door", "x", &serde_json::json!({}), now)?;
+                        match number % 3 {
+                            0 => Ok(()),
+                            1 => Err(AppError::invalid("on purpose")),
+                            _ => panic!("on purpose"),
+                        }
+                    })
+                    .await;
+                outcome.is_ok()
+            });
+        }
+        let answered = tasks.join_all().await.into_iter().filter(|ok| *ok).count();
+        assert_eq!(answered, 100);
+        assert_eq!(count(&t, "test.door").await, 100);
+    }
+
+    async fn a_panic_inside_a_nested_transaction_leaves_the_door_open(t) {
+        let now = t.app.clock.now();
+        let outcome: Result<(), AppError> = t.app.db.write_batched(move |tx| {
+            tx.conn().transaction(|_conn| -> QueryResult<()> { panic!("deep inside") })?;
+            Ok(())
+        }).await;
+        assert_eq!(outcome.unwrap_err().code(), "internal");
+        t.app.db.write(move |tx| {
+            audit::record(tx, None, "test", "test.after", "x", &serde_json::json!({}), now)?;
+            Ok::<_, AppError>(())
+        }).await.unwrap();
+        assert_eq!(count(&t, "test.after").await, 1);
+    }
+
+    async fn shared_statements_are_written_once_per_commit(t) {
+        static FLUSHES: AtomicUsize = AtomicUsize::new(0);
+        static SUM: AtomicUsize = AtomicUsize::new(0);
+        #[derive(Default)]
+        struct Sum(usize);
+        impl Fold for Sum {
+            fn merge(&mut self, other: Self) { self.0 += other.0; }
+            fn flush(self, _: &mut Conn) -> QueryResult<()> {
+                FLUSHES.fetch_add(1, Ordering::SeqCst);
+                SUM.fetch_add(self.0, Ordering::SeqCst);
+                Ok(())
+            }
+        }
+        let (before, sum) = (FLUSHES.load(Ordering::SeqCst), SUM.load(Ordering::SeqCst));
+        // A slow closure first, so that the others are waiting together behind it.
+        let slow = t.app.db.clone();
+        let first = tokio::spawn(async move {
+            slow.write_batched(|_| { std::thread::sleep(std::time::Duration::from_millis(200)); Ok::<_, AppError>(()) }).await
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..100_usize {
+            let db = t.app.db.clone();
+            tasks.spawn(async move {
+                db.write_batched(move |tx| { tx.fold::<Sum>(|sum| sum.0 += number); Ok::<_, AppError>(()) }).await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+        first.await.unwrap().unwrap();
+        // The two databases run this in parallel: at least this one's sum, in a handful of commits.
+        assert!(SUM.load(Ordering::SeqCst) - sum >= 4_950);
+        assert!(FLUSHES.load(Ordering::SeqCst) - before <= 20);
+    }
+
+    async fn too_much_waiting_is_refused_at_once(t) {
+        let db = t.app.db.clone();
+        let gate = Arc::new(std::sync::Barrier::new(2));
+        let inside = Arc::clone(&gate);
+        let blocked = tokio::spawn(async move {
+            db.write_batched(move |_| { inside.wait(); Ok::<_, AppError>(()) }).await
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..3_000 {
+            let db = t.app.db.clone();
+            tasks.spawn(async move { db.write_batched(|_| Ok::<_, AppError>(())).await.map_err(|e| (e.code(), e.retry_after())) });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+        blocked.await.unwrap().unwrap();
+        let (done, refused): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+        assert!(done.len() >= 1_000, "{}", done.len());
+        assert!(!refused.is_empty());
+        assert!(refused.iter().all(|r| *r == Err(("unavailable", Some(2)))), "{:?}", refused.first());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_has_one_server_and_room_for_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = crate::support::fresh_database(crate::support::Backend::Sqlite, folder.path());
+    let open = |open_as| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || tracebucket::kit::db::Db::open(&url, open_as, None))
+    };
+    let server = open(OpenAs::Server).await.unwrap().unwrap();
+    let second = open(OpenAs::Server).await.unwrap();
+    assert!(second.err().unwrap().to_string().contains("another tracebucket server"));
+    let command = open(OpenAs::Beside).await.unwrap().unwrap();
+    let now = tracebucket::kit::clock::Clock::system().now();
+    let write = move |tx: &mut tracebucket::kit::db::Tx<'_>| {
+        audit::record(tx, None, "test", "test.beside", "x", &serde_json::json!({}), now)?;
+        Ok::<_, AppError>(())
+    };
+    command.write(write).await.unwrap();
+    server.write(write).await.unwrap();
+    let reading_cannot_write: Result<usize, AppError> = server
+        .read(|conn| Ok(diesel::sql_query("DELETE FROM audit_log").execute(conn)?))
+        .await;
+    assert!(reading_cannot_write.is_err());
+}
