@@ -1,1 +1,39 @@
-//! placeholder
+//! A Bitbucket Cloud stand-in that judges its caller, on real git repositories on disk.
+//!
+//! It serves the REST paths, the Connect install flow, git over HTTP and webhooks as the
+//! reference describes them, verifies every token, scope, parameter and body by its own reading of
+//! the specification, and records each broken rule as a [`Violation`]. It shares no code with the
+//! product. For development and tests only: whoever reaches it may do everything.
+//!
+//! A request comes in through `server`, is judged (`judge`, `api`), perhaps broken on demand
+//! (`faults`), worked on (`api`, `connect`, `git`), and recorded (`journal`).
+
+mod admin;
+mod api;
+mod call;
+mod connect;
+mod core;
+mod deliveries;
+mod faults;
+mod git;
+mod journal;
+mod judge;
+mod limits;
+pub mod model;
+mod oauth;
+mod pages;
+pub mod protocol;
+mod reply;
+mod sandbox;
+mod server;
+mod setup;
+mod store;
+mod wire;
+
+pub use connect::install::{InstallRequest, Installed};
+pub use deliveries::{Attempt, Delivery, DeliverySettings, DeliveryStatus};
+pub use faults::{Action, Fault, FaultMatch};
+pub use journal::{CallRecord, Rule, Violation};
+pub use limits::RateLimit;
+pub use sandbox::{Sandbox, SandboxConfig};
+pub use setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};

@@ -1,0 +1,75 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::call::Call;
+use crate::core::Core;
+use crate::git;
+use crate::journal::Rule;
+use crate::judge::{Caller, Wrong};
+use crate::model::{Repository, Workspace};
+use crate::reply::Reply;
+
+/// A judged call on its way through an operation.
+pub(crate) struct Cx {
+    pub(crate) core: Arc<Core>,
+    pub(crate) call: Arc<Call>,
+    /// None for public operations.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) args: BTreeMap<&'static str, String>,
+}
+
+impl Cx {
+    /// A placeholder of the route, decoded; empty when the route has none of that name.
+    pub(crate) fn arg(&self, name: &str) -> &str {
+        self.args.get(name).map_or("", String::as_str)
+    }
+
+    /// Records a broken rule and gives the answer to it.
+    pub(crate) fn wrong(&self, rule: Rule, status: u16, detail: &str) -> Reply {
+        Wrong::new(rule, status, detail).refuse(&self.core, &self.call)
+    }
+
+    /// The workspace of the path.
+    pub(crate) fn workspace(&self) -> Result<Workspace, Reply> {
+        let name = self.arg("workspace");
+        self.core
+            .store
+            .read(|state| state.workspace(name).cloned())
+            .ok_or_else(|| Reply::error(404, &format!("No workspace with identifier '{name}'.")))
+    }
+
+    /// The repository of the path.
+    pub(crate) fn repository(&self) -> Result<Repository, Reply> {
+        let (workspace, repo) = (self.arg("workspace"), self.arg("repo"));
+        self.core.store.read(|state| state.repository(workspace, repo).cloned()).ok_or_else(|| {
+            Reply::error(
+                404,
+                &format!(
+                    "You may not have access to this repository or it no longer exists in this \
+                     workspace: {workspace}/{repo}"
+                ),
+            )
+        })
+    }
+
+    /// The git directory of a repository.
+    pub(crate) fn git_dir(&self, repository: &Repository) -> PathBuf {
+        self.core.git_dir(repository)
+    }
+
+    /// The full hash of a revision named by the caller.
+    pub(crate) async fn resolve(
+        &self,
+        repository: &Repository,
+        revision: &str,
+    ) -> Result<String, Reply> {
+        let found = git::refs::resolve(&self.git_dir(repository), revision).await;
+        found.ok_or_else(|| Reply::error(404, &format!("Commit not found: {revision}")))
+    }
+
+    /// The workspace account, or the one a public call has not.
+    pub(crate) fn actor(&self) -> String {
+        self.caller.as_ref().map(|c| c.workspace.clone()).unwrap_or_default()
+    }
+}

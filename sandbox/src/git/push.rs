@@ -1,0 +1,148 @@
+//! What a push changed, as the body of `repo:push` (bitbucket.md §5.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::log::{self, Range};
+use super::refs::{self, Ref};
+use crate::core::Core;
+use crate::model::Repository;
+use crate::protocol::qsh::encode;
+use crate::wire;
+
+/// A change lists at most this many commits, the newest.
+const LISTED: usize = 5;
+
+/// Refs by full name.
+pub(crate) type Snapshot = BTreeMap<String, Ref>;
+
+/// Compares the refs with what they were `before`; the event body, or none when nothing changed.
+/// Also points HEAD of a repository that had no branch to the first one pushed, and stamps the
+/// repository. `pusher` is the nickname of a user; the workspace's owner stands in for others.
+pub(crate) async fn after(
+    core: &Core,
+    repository: &Repository,
+    before: &Snapshot,
+    pusher: Option<&str>,
+) -> anyhow::Result<Option<Value>> {
+    let dir = core.git_dir(repository);
+    let now = refs::all(&dir).await?;
+    if *before == now {
+        return Ok(None);
+    }
+    adopt_main_branch(&dir, before, &now).await?;
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let mut changes = Vec::new();
+    for name in names {
+        let (old, new) = (before.get(name), now.get(name));
+        if old != new {
+            changes.push(change(core, repository, &dir, before, old, new).await?);
+        }
+    }
+    let stamp = core.clock.stamp();
+    core.store.write(|state| {
+        if let Some(stored) = state.repository_mut(&repository.uuid) {
+            stored.updated_on = stamp;
+        }
+    })?;
+    Ok(Some(core.store.read(|state| {
+        let person = pusher
+            .and_then(|name| state.users.iter().find(|u| u.nickname.eq_ignore_ascii_case(name)))
+            .or_else(|| state.workspace(&repository.workspace).and_then(|w| state.user(&w.owner)));
+        json!({
+            "actor": person.map(|user| wire::user(core, user)),
+            "repository": wire::event_repository(core, state, repository),
+            "push": {"changes": changes},
+        })
+    })))
+}
+
+async fn adopt_main_branch(dir: &Path, before: &Snapshot, now: &Snapshot) -> anyhow::Result<()> {
+    let had_branch = before.values().any(|r| r.kind() == "branch");
+    if had_branch || now.contains_key("refs/heads/main") {
+        return Ok(());
+    }
+    if let Some(first) = now.values().find(|r| r.kind() == "branch") {
+        super::run(dir, &["symbolic-ref", "HEAD", &first.full]).await?;
+    }
+    Ok(())
+}
+
+async fn change(
+    core: &Core,
+    repository: &Repository,
+    dir: &Path,
+    before: &Snapshot,
+    old: Option<&Ref>,
+    new: Option<&Ref>,
+) -> anyhow::Result<Value> {
+    let old_json = match old {
+        Some(old) => reference(core, repository, dir, old).await?,
+        None => Value::Null,
+    };
+    let Some(new) = new else {
+        return Ok(json!({
+            "old": old_json, "new": null,
+            "created": false, "closed": true, "forced": false, "truncated": false,
+        }));
+    };
+    let new_json = reference(core, repository, dir, new).await?;
+    let exclude: Vec<String> = match old {
+        Some(old) => vec![old.commit.clone()],
+        None => before.values().map(|r| r.commit.clone()).collect(),
+    };
+    let range = Range { include: vec![new.commit.clone()], exclude, path: None };
+    let mut commits = log::log(dir, &range, 0, LISTED + 1).await?;
+    let truncated = commits.len() > LISTED;
+    commits.truncate(LISTED);
+    let forced = match old {
+        Some(old) => !refs::is_ancestor(dir, &old.commit, &new.commit).await,
+        None => false,
+    };
+    let full_name = core.store.read(|s| s.full_name(repository));
+    let commits: Vec<Value> = core.store.read(|state| {
+        commits.iter().map(|c| wire::commit(core, state, repository, c)).collect()
+    });
+    Ok(json!({
+        "old": old_json, "new": new_json,
+        "created": old.is_none(), "closed": false, "forced": forced,
+        "truncated": truncated, "commits": commits,
+        "links": links(core, &full_name, old, new),
+    }))
+}
+
+async fn reference(
+    core: &Core,
+    repository: &Repository,
+    dir: &Path,
+    reference: &Ref,
+) -> anyhow::Result<Value> {
+    let target = log::one(dir, &reference.commit).await?;
+    Ok(core.store.read(|s| wire::reference(core, s, repository, reference, target.as_ref())))
+}
+
+fn links(core: &Core, full_name: &str, old: Option<&Ref>, new: &Ref) -> Value {
+    let mut commits =
+        core.api(&format!("/repositories/{full_name}/commits?include={}", new.commit));
+    if let Some(old) = old {
+        commits.push_str(&format!("&exclude={}", old.commit));
+    }
+    let mut links = json!({"commits": {"href": commits}});
+    if let (Some(old), "branch", Some(map)) = (old, new.kind(), links.as_object_mut()) {
+        let spec = format!("{}..{}", new.commit, old.commit);
+        map.insert(
+            "diff".into(),
+            json!({"href": core.api(&format!("/repositories/{full_name}/diff/{spec}"))}),
+        );
+        map.insert(
+            "html".into(),
+            json!({"href": core.web(&format!("/{full_name}/branches/compare/{spec}"))}),
+        );
+    } else if let ("branch", Some(map)) = (new.kind(), links.as_object_mut()) {
+        let page = format!("/{full_name}/branch/{}", encode(new.name()));
+        map.insert("html".into(), json!({"href": core.web(&page)}));
+    }
+    links
+}

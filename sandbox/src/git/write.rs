@@ -1,0 +1,81 @@
+//! Commits made through the API, without a work tree.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{command, finish, run};
+
+/// A commit to make.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewCommit {
+    pub(crate) branch: String,
+    pub(crate) message: String,
+    pub(crate) author_name: String,
+    pub(crate) author_email: String,
+    /// RFC 3339; now when absent.
+    pub(crate) date: Option<String>,
+    /// Path to content.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Paths to delete.
+    pub(crate) delete: Vec<String>,
+    /// Full hash of the commit to build on.
+    pub(crate) parent: Option<String>,
+}
+
+/// Writes the commit and moves its branch (or creates it); gives the full hash. The caller holds
+/// the push lock.
+pub(crate) async fn commit(dir: &Path, new: &NewCommit, creates: bool) -> anyhow::Result<String> {
+    let index = dir.join(format!("sandbox-index-{}", uuid::Uuid::new_v4()));
+    let made = with_index(dir, &index, new, creates).await;
+    let _ = std::fs::remove_file(&index);
+    made
+}
+
+async fn with_index(
+    dir: &Path,
+    index: &Path,
+    new: &NewCommit,
+    creates: bool,
+) -> anyhow::Result<String> {
+    if let Some(parent) = &new.parent {
+        step(dir, index, &["read-tree", parent], &[]).await?;
+    }
+    for (path, content) in &new.files {
+        let blob = step(dir, index, &["hash-object", "-w", "--stdin"], content).await?;
+        let info = format!("100644,{blob},{path}");
+        step(dir, index, &["update-index", "--add", "--cacheinfo", &info], &[]).await?;
+    }
+    for path in &new.delete {
+        step(dir, index, &["update-index", "--force-remove", "--", path], &[]).await?;
+    }
+    let tree = step(dir, index, &["write-tree"], &[]).await?;
+    let mut build = command(dir);
+    build.arg("-C").arg(dir).args(["commit-tree", &tree]);
+    if let Some(parent) = &new.parent {
+        build.args(["-p", parent]);
+    }
+    for role in ["AUTHOR", "COMMITTER"] {
+        build.env(format!("GIT_{role}_NAME"), &new.author_name);
+        build.env(format!("GIT_{role}_EMAIL"), &new.author_email);
+        if let Some(date) = &new.date {
+            build.env(format!("GIT_{role}_DATE"), date);
+        }
+    }
+    build.args(["-F", "-"]);
+    let hash = text(finish(build, new.message.as_bytes()).await?);
+    let branch = format!("refs/heads/{}", new.branch);
+    // An empty old value says that the branch must not exist yet.
+    let old = new.parent.as_deref().filter(|_| !creates).unwrap_or_default();
+    run(dir, &["update-ref", &branch, &hash, old]).await?;
+    Ok(hash)
+}
+
+async fn step(dir: &Path, index: &Path, args: &[&str], input: &[u8]) -> anyhow::Result<String> {
+    let mut command = command(dir);
+    command.env("GIT_INDEX_FILE", index).arg("-C").arg(dir).args(args);
+    Ok(text(finish(command, input).await?))
+}
+
+fn text(output: Vec<u8>) -> String {
+    String::from_utf8_lossy(&output).trim().to_owned()
+}

@@ -1,0 +1,9 @@
+//! What the sandbox keeps: plain data, written to one JSON file by [`crate::store`].
+
+mod issue;
+mod secret;
+mod state;
+
+pub use issue::{Comment, Issue, KINDS, PRIORITIES, STATES};
+pub use secret::Secret;
+pub use state::{App, Hook, Install, Repository, State, Subject, Token, Tracker, User, Workspace};

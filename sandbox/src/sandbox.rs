@@ -1,0 +1,349 @@
+//! Starting and stopping a sandbox, and the controls a test in the same process uses.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, Utc};
+
+use crate::connect::install::{self, InstallRequest, Installed};
+use crate::core::Core;
+use crate::deliveries::{Delivery, DeliverySettings};
+use crate::faults::Fault;
+use crate::journal::{CallRecord, Violation};
+use crate::limits::RateLimit;
+use crate::model::{Issue, Repository, Secret, Tracker, User, Workspace};
+use crate::server;
+use crate::setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};
+
+/// Where a sandbox listens and what it keeps.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// Holds `state.json` and the git repositories. Made when missing.
+    pub data_dir: PathBuf,
+    /// How callers reach it, when that is not `http://` and the address it listens on.
+    pub public_url: Option<String>,
+}
+
+impl SandboxConfig {
+    /// A free port on this machine.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { listen: "127.0.0.1:0".to_owned(), data_dir: data_dir.into(), public_url: None }
+    }
+}
+
+/// A running sandbox. Dropping it stops it.
+pub struct Sandbox {
+    core: Arc<Core>,
+    server: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sandbox {
+    /// Starts a sandbox on threads of its own and waits until it listens.
+    ///
+    /// # Errors
+    /// When the address is taken, or the data folder cannot be used or holds another version.
+    pub fn start(config: SandboxConfig) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(&config.listen)
+            .with_context(|| format!("listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let public_url = config.public_url.unwrap_or_else(|| format!("http://{address}"));
+        let (ready, started) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("bitbucket-sandbox".to_owned())
+            .spawn(move || run(listener, config.data_dir, public_url, &ready))?;
+        let (core, server) = started
+            .recv_timeout(Duration::from_secs(30))
+            .map_err(|_| anyhow!("the sandbox did not start"))??;
+        Ok(Self { core, server, thread: Some(thread) })
+    }
+
+    /// Its base URL without a trailing slash, for both the API and the pages.
+    pub fn url(&self) -> &str {
+        &self.core.public_url
+    }
+
+    /// Stops serving; what was stored stays in the data folder.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // The stop itself runs on the server's own threads; the future only waits for it.
+            self.core.runtime.spawn(self.server.stop(false));
+            if thread.join().is_err() {
+                tracing::error!("the sandbox thread panicked");
+            }
+        }
+    }
+
+    /// Waits until the server ends by itself or by a signal.
+    pub fn wait(mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the sandbox thread panicked");
+        }
+    }
+
+    /// Makes a workspace.
+    ///
+    /// # Errors
+    /// When the slug is taken or not a slug.
+    pub fn create_workspace(&self, slug: &str) -> anyhow::Result<Workspace> {
+        self.core.create_workspace(&NewWorkspace { slug: slug.to_owned(), name: None })
+    }
+
+    /// Makes a repository with an empty git repository.
+    ///
+    /// # Errors
+    /// When the workspace is missing, or the slug is taken or not a slug.
+    pub async fn create_repository(&self, new: NewRepository) -> anyhow::Result<Repository> {
+        let core = Arc::clone(&self.core);
+        self.core.runtime.spawn(async move { core.create_repository(&new).await }).await?
+    }
+
+    /// Makes a person.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn create_user(&self, new: &NewUser) -> anyhow::Result<User> {
+        self.core.create_user(new)
+    }
+
+    /// Makes a bearer token.
+    ///
+    /// # Errors
+    /// When the workspace is missing or a scope is unknown.
+    pub fn create_token(&self, new: &NewToken) -> anyhow::Result<Secret> {
+        self.core.create_token(new)
+    }
+
+    /// Sets the issue tracker of `workspace/slug`.
+    ///
+    /// # Errors
+    /// When there is no such repository.
+    pub fn set_tracker(&self, full_name: &str, tracker: Tracker) -> anyhow::Result<()> {
+        self.core.set_tracker(full_name, tracker)
+    }
+
+    /// URL to clone `workspace/slug` from and push to.
+    pub fn clone_url(&self, full_name: &str) -> String {
+        self.core.web(&format!("/{full_name}.git"))
+    }
+
+    /// Makes a commit without a clone and fires the hooks; gives its hash.
+    ///
+    /// # Errors
+    /// When the repository is missing or a path or author is not one.
+    pub async fn commit(&self, request: CommitRequest) -> anyhow::Result<String> {
+        let core = Arc::clone(&self.core);
+        self.core.runtime.spawn(async move { core.commit(&request).await }).await?
+    }
+
+    /// Registers an app for installs by `addon_key`.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn register_app(&self, key: &str, descriptor_uri: &str) -> anyhow::Result<()> {
+        self.core.register_app(key, descriptor_uri)
+    }
+
+    /// Installs an app without a browser.
+    ///
+    /// # Errors
+    /// When the workspace is missing or the descriptor is refused. An app that does not take the
+    /// install is no error: see [`Installed::ok`].
+    pub async fn install(&self, request: InstallRequest) -> anyhow::Result<Installed> {
+        let core = Arc::clone(&self.core);
+        let done = self.core.runtime.spawn(async move { install::install(&core, &request).await });
+        done.await?.map_err(|refused| anyhow!("{}", refused.0.join("; ")))
+    }
+
+    /// Uninstalls with a signed call; gives status and body of the app's answer.
+    ///
+    /// # Errors
+    /// When no live install has this client key.
+    pub async fn uninstall(&self, client_key: &str) -> anyhow::Result<(u16, String)> {
+        let (core, key) = (Arc::clone(&self.core), client_key.to_owned());
+        let done = self.core.runtime.spawn(async move { install::uninstall(&core, &key).await });
+        done.await?.context("no live install has this client key")
+    }
+
+    /// A URL below the app's `baseUrl` with a fresh `jwt`, as the browser is sent to it.
+    pub fn signed_url(&self, client_key: &str, path: &str) -> Option<String> {
+        install::signed_url(&self.core, client_key, path)
+    }
+
+    /// The shared secret of an install, for tests that forge or sign calls themselves.
+    pub fn shared_secret(&self, client_key: &str) -> Option<Secret> {
+        self.core.store.read(|s| s.install(client_key).map(|i| i.secret.clone()))
+    }
+
+    /// Issues of `workspace/slug`, oldest first.
+    pub fn issues(&self, full_name: &str) -> Vec<Issue> {
+        self.core.store.read(|s| s.by_full_name(full_name).map(|r| r.issues.clone()).unwrap_or_default())
+    }
+
+    /// Adds a fault.
+    pub fn add_fault(&self, fault: Fault) {
+        self.core.faults.add(fault);
+    }
+
+    /// Forgets all faults.
+    pub fn clear_faults(&self) {
+        self.core.faults.clear();
+    }
+
+    /// Sets or lifts the rate limit of every credential.
+    pub fn set_limit(&self, limit: Option<RateLimit>) {
+        self.core.limits.set(limit);
+    }
+
+    /// Sets the clock tokens are judged by; `None` follows the machine.
+    pub fn set_clock(&self, now: Option<DateTime<Utc>>) {
+        self.core.clock.set(now);
+    }
+
+    /// Rules broken so far.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.core.journal.violations()
+    }
+
+    /// Rules broken so far; forgets them.
+    pub fn take_violations(&self) -> Vec<Violation> {
+        self.core.journal.take_violations()
+    }
+
+    /// Number of calls by `METHOD template`.
+    pub fn call_counts(&self) -> BTreeMap<String, u64> {
+        self.core.journal.counts()
+    }
+
+    /// Recent calls, oldest first.
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.core.journal.recent()
+    }
+
+    /// Forgets calls and counts.
+    pub fn clear_calls(&self) {
+        self.core.journal.clear_calls();
+    }
+
+    /// Number of calls whose work is done and whose answer is held back.
+    pub fn held(&self) -> usize {
+        self.core.journal.held()
+    }
+
+    /// Lets held calls answer.
+    pub fn release_held(&self) {
+        self.core.journal.release_held();
+    }
+
+    /// Webhook deliveries, oldest first.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.core.deliveries.list()
+    }
+
+    /// How deliveries behave now.
+    pub fn delivery_settings(&self) -> DeliverySettings {
+        self.core.deliveries.settings()
+    }
+
+    /// Sets how deliveries behave.
+    pub fn set_delivery_settings(&self, settings: DeliverySettings) {
+        self.core.deliveries.set(settings);
+    }
+
+    /// Sends held deliveries; gives how many.
+    pub fn release_deliveries(&self) -> usize {
+        self.core.release_deliveries()
+    }
+
+    /// Sends a delivery again, with `fresh` under a new request uuid; false when unknown.
+    pub fn redeliver(&self, id: u64, fresh: bool) -> bool {
+        self.core.redeliver(id, fresh)
+    }
+
+    /// Waits until no delivery is on its way; false when `limit` passed first.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        let core = Arc::clone(&self.core);
+        let wait = async move {
+            while core.deliveries.busy() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let runtime = self.core.runtime.clone();
+        runtime.spawn(async move { tokio::time::timeout(limit, wait).await.is_ok() }).await.unwrap_or(false)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+type Started = anyhow::Result<(Arc<Core>, ServerHandle)>;
+
+/// The thread of a sandbox: its own runtime, the server, then the end of both.
+fn run(
+    listener: TcpListener,
+    data_dir: PathBuf,
+    public_url: String,
+    ready: &mpsc::Sender<Started>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    let handle = runtime.handle().clone();
+    let served = actix_web::rt::System::new().block_on(async move {
+        let (core, server) = match assemble(listener, data_dir, public_url, handle) {
+            Ok(assembled) => assembled,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Ok(());
+            }
+        };
+        let _ = ready.send(Ok((core, server.handle())));
+        server.await
+    });
+    if let Err(error) = served {
+        tracing::error!("{error}");
+    }
+    runtime.shutdown_background();
+}
+
+fn assemble(
+    listener: TcpListener,
+    data_dir: PathBuf,
+    public_url: String,
+    runtime: tokio::runtime::Handle,
+) -> anyhow::Result<(Arc<Core>, actix_web::dev::Server)> {
+    let core = Arc::new(Core::new(data_dir, public_url, runtime)?);
+    let data = web::Data::new(Arc::clone(&core));
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).default_service(web::to(server::entry))
+    })
+    .workers(2)
+    .shutdown_timeout(1)
+    .listen(listener)?
+    .run();
+    Ok((core, server))
+}

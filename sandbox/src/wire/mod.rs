@@ -1,0 +1,18 @@
+//! Objects as the API shows them (bitbucket.md §3.3).
+
+mod accounts;
+mod commits;
+mod issues;
+
+pub(crate) use accounts::{
+    event_repository, hook, principal, repository, repository_stub, user, workspace,
+};
+pub(crate) use commits::{commit, commit_stub, reference};
+pub(crate) use issues::{account, comment, issue};
+
+use serde_json::{Value, json};
+
+/// `{"href": url}`.
+pub(crate) fn link(href: String) -> Value {
+    json!({ "href": href })
+}
