@@ -2,7 +2,7 @@
 
 use actix_web::web;
 
-use crate::features::ops;
+use crate::features::{accounts, ops};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {
@@ -21,6 +21,28 @@ routes! {
     "/readyz" => { get: ops::api::readyz },
     "/metrics" => { get: ops::api::metrics },
     "/static/{name}" => { get: ops::pages::static_file },
+
+    // People
+    "/" => { get: accounts::pages::root },
+    "/welcome/" => { get: accounts::pages::welcome, post: accounts::pages::welcome_submit },
+    "/sign-in/" => { get: accounts::pages::sign_in, post: accounts::pages::sign_in_submit },
+    "/sign-out/" => { post: accounts::pages::sign_out },
+    "/o/{org}/settings/" => { get: accounts::pages::settings },
+    "/o/{org}/settings/tokens/" => { post: accounts::pages::create_token },
+    "/o/{org}/settings/tokens/{token}/revoke/" => { post: accounts::pages::revoke_token },
+    "/o/{org}/jobs/" => { get: ops::jobs::list },
+    "/o/{org}/jobs/redrive/" => { post: ops::jobs::redrive_all },
+    "/o/{org}/jobs/{job}/" => { get: ops::jobs::detail },
+    "/o/{org}/jobs/{job}/redrive/" => { post: ops::jobs::redrive },
+    "/o/{org}/jobs/{job}/drop/" => { post: ops::jobs::drop },
+
+    // Sentry's API: organizations and projects
+    "/api/0/" => { get: accounts::api::root },
+    "/api/0/organizations/" => { get: accounts::api::list_orgs },
+    "/api/0/organizations/{org}/" => { get: accounts::api::org_detail },
+    "/api/0/organizations/{org}/projects/" => { get: accounts::api::list_projects, post: accounts::api::new_project },
+    "/api/0/projects/{org}/{project}/" => { get: accounts::api::project_detail },
+    "/api/0/projects/{org}/{project}/keys/" => { get: accounts::api::project_keys },
 }
 
 /// Attaches every route to a server.

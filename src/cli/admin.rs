@@ -256,8 +256,9 @@ async fn jobs_command(app: &App, command: JobsCommand, as_json: bool) -> anyhow:
                     None => bail!("unknown state {word:?}; there are: ready, running, done, dead"),
                 },
             };
+            let filter = jobs::Filter { state, ..Default::default() };
             let rows =
-                app.db.read(move |conn| Ok::<_, AppError>(jobs::list(conn, None, state, None, 200)?)).await.map_err(explain)?;
+                app.db.read(move |conn| Ok::<_, AppError>(jobs::list(conn, &filter, 200)?)).await.map_err(explain)?;
             for job in rows {
                 let value = json!({
                     "id": job.id, "kind": job.kind, "state": job.state, "attempts": job.attempts,

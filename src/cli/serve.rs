@@ -21,7 +21,7 @@ pub(super) async fn serve(config: Config, with_workers: bool) -> anyhow::Result<
     let app = start::start(config, OpenAs::Server)?;
     if let Some(code) = accounts::first_owner_code(&app).await? {
         output::note(&format!(
-            "No user exists yet. Make the first owner at {public_url}first-owner/ with the one-time code {code}"
+            "No user exists yet. Make the first owner at {public_url}welcome/ with the one-time code {code}"
         ));
     }
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracebucket::error::AppError;
 use tracebucket::kit::db::Db;
-use tracebucket::kit::jobs::{self, Attempt, Job, JobState, Registry, Runner, RunnerConfig, Verdict};
+use tracebucket::kit::jobs::{self, Attempt, Job, Registry, Runner, RunnerConfig, Verdict};
 
 use crate::support::{TestApp, both};
 
@@ -139,7 +139,7 @@ both! {
         let again = t.app.db.write(move |tx| Ok::<_, AppError>(jobs::redrive(tx, None, dead.id, now)?)).await.unwrap();
         assert!(again);
         assert_eq!(states(&t).await.ready, 3);
-        let waiting = t.app.db.read(|c| Ok::<_, AppError>(jobs::list(c, None, Some(JobState::Ready), None, 9)?)).await.unwrap();
+        let waiting = t.app.db.read(|c| Ok::<_, AppError>(jobs::list(c, &jobs::Filter { state: Some(jobs::JobState::Ready), ..Default::default() }, 9)?)).await.unwrap();
         let failed = waiting.iter().find(|job| job.last_error.as_deref() == Some("on purpose")).unwrap();
         assert!(failed.run_at > now && failed.attempts == 1);
     }

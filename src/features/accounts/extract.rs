@@ -418,7 +418,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
             if !verify_csrf(&app, &req, &token) {
                 return Err(AppError::csrf());
             }
-            serde_urlencoded::from_bytes(&body)
+            serde_html_form::from_bytes(&body)
                 .map(Self)
                 .map_err(|error| AppError::invalid(format!("The form is not complete: {error}")))
         })

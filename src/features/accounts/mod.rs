@@ -4,11 +4,14 @@
 //! ([`OrgAccess`], [`AnyAccess`]); a handler that has one knows the organization, the caller and that the scope
 //! is there. Every query of every feature takes the [`OrgId`] first.
 
+pub mod api;
 mod extract;
+pub mod pages;
 mod password;
 mod scopes;
 mod shell;
 mod store;
+mod throttle;
 mod token;
 
 use crate::app::App;

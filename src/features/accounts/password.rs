@@ -8,7 +8,7 @@ use crate::error::{AppError, AppResult};
 use crate::kit::crypto::Secret;
 
 /// Shortest password that is taken, in characters.
-const MIN_CHARS: usize = 10;
+const MIN_CHARS: usize = 12;
 /// Longest, in bytes: hashing takes time per byte.
 const MAX_BYTES: usize = 1_024;
 
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 1_024;
 pub async fn hash_password(password: Secret) -> AppResult<String> {
     let text = password.expose();
     if text.chars().count() < MIN_CHARS || text.len() > MAX_BYTES {
-        return Err(AppError::field("password", "A password needs at least 10 characters (and at most 1,024 bytes)."));
+        return Err(AppError::field("password", "A password needs at least 12 characters (and at most 1,024 bytes)."));
     }
     blocking(move || {
         Argon2::default()

@@ -16,8 +16,8 @@ mod table;
 pub use events::{Event, Followers, emit};
 pub use job::{Attempt, Job, JobState, Queue, Verdict};
 pub use queue::{
-    JobCounts, JobId, JobRow, attempts_of, cancel, counts, drop_dead, enqueue, enqueue_at, find, list,
-    prune, redrive, AttemptRow,
+    AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, counts, drop_dead, enqueue,
+    enqueue_at, find, kinds, list, prune, redrive, stats,
 };
 pub use registry::Registry;
 pub use runner::{Runner, RunnerConfig};

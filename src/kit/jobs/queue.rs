@@ -36,6 +36,8 @@ pub struct JobRow {
     pub attempts: i32,
     pub max_attempts: i32,
     pub run_at: Micros,
+    pub leased_until: Option<Micros>,
+    pub lease_owner: Option<String>,
     pub last_error: Option<String>,
     pub created_at: Micros,
     pub finished_at: Option<Micros>,
@@ -337,28 +339,85 @@ pub fn counts(conn: &mut Conn) -> QueryResult<JobCounts> {
     Ok(counts)
 }
 
-/// Jobs in `state` (all when `None`), newest first, after `before` when given. `org` narrows to one tenant.
+/// Which jobs a list shows; `None` is no restriction.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// One tenant's.
+    pub org: Option<i64>,
+    /// In this state.
+    pub state: Option<JobState>,
+    /// Of this queue.
+    pub queue: Option<Queue>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Older than this one.
+    pub before: Option<JobId>,
+}
+
+/// Jobs that the filter lets through, newest first.
 ///
 /// # Errors
 /// When the query fails.
-pub fn list(
-    conn: &mut Conn,
-    org: Option<i64>,
-    state: Option<JobState>,
-    before: Option<JobId>,
-    limit: i64,
-) -> QueryResult<Vec<JobRow>> {
+pub fn list(conn: &mut Conn, filter: &Filter, limit: i64) -> QueryResult<Vec<JobRow>> {
     let mut query = jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
-    if let Some(org) = org {
+    if let Some(org) = filter.org {
         query = query.filter(jobs::org_id.eq(org));
     }
-    if let Some(state) = state {
+    if let Some(state) = filter.state {
         query = query.filter(jobs::state.eq(state));
     }
-    if let Some(before) = before {
+    if let Some(queue) = filter.queue {
+        query = query.filter(jobs::queue.eq(queue));
+    }
+    if let Some(kind) = &filter.kind {
+        query = query.filter(jobs::kind.eq(kind.clone()));
+    }
+    if let Some(before) = filter.before {
         query = query.filter(jobs::id.lt(before));
     }
     query.load(conn)
+}
+
+/// How many jobs of a queue are in a state, and since when the oldest of them is due.
+#[derive(Debug, Clone, Queryable)]
+pub struct QueueStat {
+    /// The queue.
+    pub queue: Queue,
+    /// The state.
+    pub state: JobState,
+    /// How many.
+    pub count: i64,
+    /// Earliest due time.
+    pub oldest: Option<Micros>,
+}
+
+/// Figures per queue and state; `org` narrows to one tenant.
+///
+/// # Errors
+/// When the query fails.
+pub fn stats(conn: &mut Conn, org: Option<i64>) -> QueryResult<Vec<QueueStat>> {
+    let query = jobs::table.group_by((jobs::queue, jobs::state)).select((
+        jobs::queue,
+        jobs::state,
+        diesel::dsl::count_star(),
+        diesel::dsl::min(jobs::run_at),
+    ));
+    match org {
+        Some(org) => query.filter(jobs::org_id.eq(org)).load(conn),
+        None => query.load(conn),
+    }
+}
+
+/// Kinds that have rows, by name; `org` narrows to one tenant.
+///
+/// # Errors
+/// When the query fails.
+pub fn kinds(conn: &mut Conn, org: Option<i64>) -> QueryResult<Vec<String>> {
+    let query = jobs::table.select(jobs::kind).distinct().order(jobs::kind);
+    match org {
+        Some(org) => query.filter(jobs::org_id.eq(org)).load(conn),
+        None => query.load(conn),
+    }
 }
 
 /// One job; `org` narrows to one tenant.

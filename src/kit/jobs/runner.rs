@@ -42,7 +42,9 @@ impl Default for RunnerConfig {
 }
 
 impl RunnerConfig {
-    fn slots(&self, queue: Queue) -> usize {
+    /// Slots of one queue.
+    #[must_use]
+    pub fn slots(&self, queue: Queue) -> usize {
         match queue {
             Queue::Interactive => self.interactive,
             Queue::Sync => self.sync,

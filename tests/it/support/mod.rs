@@ -218,7 +218,7 @@ impl TestApp {
     pub async fn dead_jobs(&self) -> Vec<jobs::JobRow> {
         self.app
             .db
-            .read(|conn| Ok::<_, AppError>(jobs::list(conn, None, Some(jobs::JobState::Dead), None, 50)?))
+            .read(|conn| Ok::<_, AppError>(jobs::list(conn, &jobs::Filter { state: Some(jobs::JobState::Dead), ..Default::default() }, 50)?))
             .await
             .unwrap()
     }
