@@ -69,7 +69,11 @@ pub(crate) async fn serve(core: &Arc<Core>, call: &Call) -> Reply {
 }
 
 fn body<T: DeserializeOwned>(call: &Call) -> Result<T, Reply> {
-    let bytes: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
+    let bytes: &[u8] = if call.body.is_empty() {
+        b"{}"
+    } else {
+        &call.body
+    };
     serde_json::from_slice(bytes).map_err(|e| Reply::error(400, &e.to_string()))
 }
 
@@ -87,12 +91,18 @@ fn created(value: &Value) -> Outcome {
 }
 
 async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
-    let path = call.path.strip_prefix("/_sandbox/").unwrap_or_default().trim_end_matches('/');
+    let path = call
+        .path
+        .strip_prefix("/_sandbox/")
+        .unwrap_or_default()
+        .trim_end_matches('/');
     match (call.method.as_str(), path) {
         ("GET", "health") => ok(&json!({"ok": true})),
         ("GET", "state") => ok(&state(core)),
         ("POST", "workspaces") => {
-            let made = core.create_workspace(&body::<NewWorkspace>(call)?).map_err(bad)?;
+            let made = core
+                .create_workspace(&body::<NewWorkspace>(call)?)
+                .map_err(bad)?;
             created(&json!({"uuid": made.uuid, "slug": made.slug, "name": made.name}))
         }
         ("POST", "users") => {
@@ -100,7 +110,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             created(&json!({"uuid": made.uuid, "account_id": made.account_id}))
         }
         ("POST", "repos") => {
-            let made = core.create_repository(&body::<NewRepository>(call)?).await.map_err(bad)?;
+            let made = core
+                .create_repository(&body::<NewRepository>(call)?)
+                .await
+                .map_err(bad)?;
             let name = core.store.read(|s| s.full_name(&made));
             let clone = core.web(&format!("/{name}.git"));
             created(&json!({"uuid": made.uuid, "full_name": name, "clone": clone}))
@@ -111,7 +124,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             Ok(Reply::empty(204))
         }
         ("POST", "commits") => {
-            let hash = core.commit(&body::<CommitRequest>(call)?).await.map_err(bad)?;
+            let hash = core
+                .commit(&body::<CommitRequest>(call)?)
+                .await
+                .map_err(bad)?;
             created(&json!({"hash": hash}))
         }
         ("POST", "tokens") => {
@@ -127,7 +143,8 @@ async fn connect(core: &Arc<Core>, call: &Call, path: &str) -> Outcome {
     match (call.method.as_str(), path) {
         ("POST", "apps") => {
             let app = body::<AppLink>(call)?;
-            core.register_app(&app.key, &app.descriptor_uri).map_err(bad)?;
+            core.register_app(&app.key, &app.descriptor_uri)
+                .map_err(bad)?;
             Ok(Reply::empty(204))
         }
         ("POST", "install") => {
@@ -207,8 +224,12 @@ fn deliveries(core: &Arc<Core>, call: &Call, path: &str) -> Outcome {
         }
         ("POST", "deliveries/release") => ok(&json!({"released": core.release_deliveries()})),
         ("POST", other) => {
-            let id = other.strip_prefix("deliveries/").and_then(|t| t.strip_suffix("/redeliver"));
-            let Some(id) = id.and_then(|t| t.parse().ok()) else { return Err(unknown()) };
+            let id = other
+                .strip_prefix("deliveries/")
+                .and_then(|t| t.strip_suffix("/redeliver"));
+            let Some(id) = id.and_then(|t| t.parse().ok()) else {
+                return Err(unknown());
+            };
             match core.redeliver(id, body::<Redeliver>(call)?.fresh) {
                 true => Ok(Reply::empty(202)),
                 false => Err(Reply::error(404, "the log has no such delivery")),

@@ -32,7 +32,11 @@ impl Call {
 
     /// The last value of a query parameter.
     pub(crate) fn param(&self, name: &str) -> Option<String> {
-        self.params().into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.params()
+            .into_iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The body as a form.
@@ -42,7 +46,11 @@ impl Call {
 
     /// The last value of a form field.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
-        self.form().into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.form()
+            .into_iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The content type without its parameters.
@@ -54,7 +62,9 @@ impl Call {
     /// Decoded path segments. An empty last one is kept: it says that the path ended in `/`.
     pub(crate) fn segments(&self) -> Vec<String> {
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
-        path.split('/').map(|s| percent_decode_str(s).decode_utf8_lossy().into_owned()).collect()
+        path.split('/')
+            .map(|s| percent_decode_str(s).decode_utf8_lossy().into_owned())
+            .collect()
     }
 
     /// Path and query for records, tokens left out.

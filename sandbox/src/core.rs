@@ -73,7 +73,13 @@ impl Core {
     }
 
     /// Records a broken rule.
-    pub(crate) fn violation(&self, rule: Rule, method: &str, path: &str, detail: impl Into<String>) {
+    pub(crate) fn violation(
+        &self,
+        rule: Rule,
+        method: &str,
+        path: &str,
+        detail: impl Into<String>,
+    ) {
         self.journal.violation(Violation {
             rule,
             method: method.to_owned(),
@@ -91,7 +97,10 @@ impl Core {
 
     /// Held while refs of a repository change, so that before and after belong together.
     pub(crate) fn push_lock(&self, repository: &Repository) -> Arc<tokio::sync::Mutex<()>> {
-        lock(&self.pushes).entry(repository.uuid.clone()).or_default().clone()
+        lock(&self.pushes)
+            .entry(repository.uuid.clone())
+            .or_default()
+            .clone()
     }
 }
 

@@ -148,7 +148,10 @@ impl Deliveries {
 
     /// Whether something is still on its way.
     pub(crate) fn busy(&self) -> bool {
-        lock(&self.log).entries.iter().any(|d| d.status == DeliveryStatus::Sending)
+        lock(&self.log)
+            .entries
+            .iter()
+            .any(|d| d.status == DeliveryStatus::Sending)
     }
 
     fn add(&self, mut delivery: Delivery) -> u64 {
@@ -156,7 +159,10 @@ impl Deliveries {
         log.last += 1;
         delivery.id = log.last;
         if log.entries.len() >= KEPT
-            && let Some(done) = log.entries.iter().position(|d| d.status != DeliveryStatus::Sending)
+            && let Some(done) = log
+                .entries
+                .iter()
+                .position(|d| d.status != DeliveryStatus::Sending)
         {
             log.entries.remove(done);
         }
@@ -224,7 +230,10 @@ impl Core {
     pub(crate) fn release_deliveries(self: &Arc<Self>) -> usize {
         let held: Vec<u64> = {
             let mut log = lock(&self.deliveries.log);
-            let held = log.entries.iter_mut().filter(|d| d.status == DeliveryStatus::Held);
+            let held = log
+                .entries
+                .iter_mut()
+                .filter(|d| d.status == DeliveryStatus::Held);
             held.map(|d| {
                 d.status = DeliveryStatus::Sending;
                 d.id
@@ -241,7 +250,9 @@ impl Core {
     /// Sends a delivery of the log again; with `fresh` under a new `X-Request-UUID`. False when
     /// the log has no such delivery.
     pub(crate) fn redeliver(self: &Arc<Self>, id: u64, fresh: bool) -> bool {
-        let Some(mut delivery) = self.deliveries.get(id) else { return false };
+        let Some(mut delivery) = self.deliveries.get(id) else {
+            return false;
+        };
         if fresh {
             delivery.request_uuid = uuid::Uuid::new_v4().to_string();
         }
@@ -256,7 +267,9 @@ impl Core {
     fn send(self: &Arc<Self>, id: u64, twice: bool) {
         let core = Arc::clone(self);
         self.runtime.spawn(async move {
-            let Some(delivery) = core.deliveries.get(id) else { return };
+            let Some(delivery) = core.deliveries.get(id) else {
+                return;
+            };
             if twice {
                 tokio::join!(core.tries(&delivery), core.tries(&delivery));
             } else {

@@ -22,7 +22,12 @@ pub struct FaultMatch {
 
 impl Default for FaultMatch {
     fn default() -> Self {
-        Self { method: None, path_contains: None, times: Some(1), skip: 0 }
+        Self {
+            method: None,
+            path_contains: None,
+            times: Some(1),
+            skip: 0,
+        }
     }
 }
 
@@ -105,8 +110,14 @@ impl Fault {
     fn meets(&self, method: &str, path: &str) -> bool {
         let matching = &self.matching;
         matching.times != Some(0)
-            && matching.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
-            && matching.path_contains.as_deref().is_none_or(|p| path.contains(p))
+            && matching
+                .method
+                .as_deref()
+                .is_none_or(|m| m.eq_ignore_ascii_case(method))
+            && matching
+                .path_contains
+                .as_deref()
+                .is_none_or(|p| path.contains(p))
     }
 }
 
@@ -158,7 +169,10 @@ mod tests {
         faults.add(fault);
         assert!(faults.take("GET", "/2.0/x/issues").is_none());
         assert!(faults.take("POST", "/2.0/x/issues").is_none(), "skipped");
-        assert!(matches!(faults.take("POST", "/2.0/x/issues"), Some(Action::DropAfter)));
+        assert!(matches!(
+            faults.take("POST", "/2.0/x/issues"),
+            Some(Action::DropAfter)
+        ));
         assert!(faults.list().is_empty());
     }
 

@@ -22,12 +22,21 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     pub(crate) fn new(rule: Rule, status: u16, detail: impl Into<String>) -> Self {
-        Self { rule, status, detail: detail.into() }
+        Self {
+            rule,
+            status,
+            detail: detail.into(),
+        }
     }
 
     /// Records the broken rule and gives the answer.
     pub(crate) fn refuse(self, core: &Core, call: &Call) -> Reply {
-        core.violation(self.rule, &call.method, &call.target(), self.detail.as_str());
+        core.violation(
+            self.rule,
+            &call.method,
+            &call.target(),
+            self.detail.as_str(),
+        );
         Reply::error(self.status, &self.detail)
     }
 }
@@ -85,12 +94,16 @@ fn bearer(core: &Core, text: &str) -> Result<Caller, Wrong> {
     let wanted = Secret::new(text);
     core.store
         .read(|state| {
-            let (number, token) =
-                state.tokens.iter().enumerate().find(|(_, t)| t.token == wanted)?;
+            let (number, token) = state
+                .tokens
+                .iter()
+                .enumerate()
+                .find(|(_, t)| t.token == wanted)?;
             let alive = token.expires_at.is_none_or(|at| at > now)
-                && token.client_key.as_deref().is_none_or(|key| {
-                    state.install(key).is_some_and(|install| install.live)
-                });
+                && token
+                    .client_key
+                    .as_deref()
+                    .is_none_or(|key| state.install(key).is_some_and(|install| install.live));
             alive.then(|| Caller {
                 workspace: token.workspace.clone(),
                 scopes: token.scopes.clone(),
@@ -99,7 +112,10 @@ fn bearer(core: &Core, text: &str) -> Result<Caller, Wrong> {
             })
         })
         .ok_or_else(|| {
-            unauthorized(Rule::BearerToken, "the access token is unknown, expired or revoked")
+            unauthorized(
+                Rule::BearerToken,
+                "the access token is unknown, expired or revoked",
+            )
         })
 }
 
@@ -123,13 +139,22 @@ pub(crate) fn connect(
         .and_then(|key| core.store.read(|state| state.install(key).cloned()))
         .filter(|install| install.secrets().next().is_some())
         .ok_or_else(|| {
-            unauthorized(Rule::JwtSubject, "sub must be the clientKey of a live installation")
+            unauthorized(
+                Rule::JwtSubject,
+                "sub must be the clientKey of a live installation",
+            )
         })?;
     if token.text("iss") != Some(&install.app_key) {
-        return Err(unauthorized(Rule::JwtIssuer, "iss must be the key of the installed app"));
+        return Err(unauthorized(
+            Rule::JwtIssuer,
+            "iss must be the key of the installed app",
+        ));
     }
     if !install.secrets().any(|secret| token.signed_by(secret)) {
-        return Err(unauthorized(Rule::JwtSignature, "the signature does not verify"));
+        return Err(unauthorized(
+            Rule::JwtSignature,
+            "the signature does not verify",
+        ));
     }
     times(core, &token)?;
     let expected = qsh::hash(&call.method, &call.path, &call.query);

@@ -36,7 +36,10 @@ struct Window {
 
 impl Limits {
     pub(crate) fn set(&self, rule: Option<RateLimit>) {
-        *lock(&self.0) = Window { rule, calls: HashMap::new() };
+        *lock(&self.0) = Window {
+            rule,
+            calls: HashMap::new(),
+        };
     }
 
     /// Counts a call of `credential` at `now` (unix seconds); the rule when it is over.
@@ -61,11 +64,18 @@ mod tests {
     fn a_window_rolls() {
         let limits = Limits::default();
         assert!(limits.over("a", 0).is_none(), "off by default");
-        limits.set(Some(RateLimit { limit: 2, window_seconds: 10, retry_after: None }));
+        limits.set(Some(RateLimit {
+            limit: 2,
+            window_seconds: 10,
+            retry_after: None,
+        }));
         assert!(limits.over("a", 0).is_none());
         assert!(limits.over("a", 5).is_none());
         assert!(limits.over("a", 9).is_some());
         assert!(limits.over("b", 9).is_none(), "per credential");
-        assert!(limits.over("a", 10).is_none(), "the first call left the window");
+        assert!(
+            limits.over("a", 10).is_none(),
+            "the first call left the window"
+        );
     }
 }

@@ -37,8 +37,16 @@ fn main() -> anyhow::Result<()> {
         )
         .with_writer(std::io::stderr)
         .init();
-    let Command::Serve { listen, data, public_url } = Arguments::parse().command;
-    let sandbox = Sandbox::start(SandboxConfig { listen, data_dir: data, public_url })?;
+    let Command::Serve {
+        listen,
+        data,
+        public_url,
+    } = Arguments::parse().command;
+    let sandbox = Sandbox::start(SandboxConfig {
+        listen,
+        data_dir: data,
+        public_url,
+    })?;
     tracing::info!("serving on {}", sandbox.url());
     sandbox.wait();
     Ok(())

@@ -17,7 +17,12 @@ const LIFE: i64 = 3600;
 
 pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     if call.path != "/site/oauth2/access_token" {
-        core.violation(Rule::UnknownRoute, &call.method, &call.target(), "not served");
+        core.violation(
+            Rule::UnknownRoute,
+            &call.method,
+            &call.target(),
+            "not served",
+        );
         return Err(Reply::error(404, "Resource not found"));
     }
     if call.method != "POST" {
@@ -38,11 +43,25 @@ fn exchange(core: &Core, call: &Call) -> Outcome {
             &format!("only a form with grant_type={GRANT} is served"),
         ));
     }
-    let token = call.header("authorization").and_then(|h| h.strip_prefix("JWT ")).ok_or_else(
-        || refuse(core, call, 401, "invalid_client", "Authorization must be `JWT <token>`"),
-    )?;
+    let token = call
+        .header("authorization")
+        .and_then(|h| h.strip_prefix("JWT "))
+        .ok_or_else(|| {
+            refuse(
+                core,
+                call,
+                401,
+                "invalid_client",
+                "Authorization must be `JWT <token>`",
+            )
+        })?;
     let install = judge::connect(core, call, token, false).map_err(|wrong| {
-        core.violation(wrong.rule, &call.method, &call.target(), wrong.detail.as_str());
+        core.violation(
+            wrong.rule,
+            &call.method,
+            &call.target(),
+            wrong.detail.as_str(),
+        );
         error(401, "invalid_grant", &wrong.detail)
     })?;
     let access = Secret::random();

@@ -32,12 +32,19 @@ impl Reply {
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// The error shape of the API (bitbucket.md §4.4).
     pub(crate) fn error(status: u16, message: &str) -> Self {
-        Self::json(status, &json!({"type": "error", "error": {"message": message}}))
+        Self::json(
+            status,
+            &json!({"type": "error", "error": {"message": message}}),
+        )
     }
 
     pub(crate) fn redirect(status: u16, location: &str) -> Self {

@@ -37,7 +37,11 @@ pub struct SandboxConfig {
 impl SandboxConfig {
     /// A free port on this machine.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { listen: "127.0.0.1:0".to_owned(), data_dir: data_dir.into(), public_url: None }
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+            data_dir: data_dir.into(),
+            public_url: None,
+        }
     }
 }
 
@@ -57,7 +61,9 @@ impl Sandbox {
         let listener = TcpListener::bind(&config.listen)
             .with_context(|| format!("listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let public_url = config.public_url.unwrap_or_else(|| format!("http://{address}"));
+        let public_url = config
+            .public_url
+            .unwrap_or_else(|| format!("http://{address}"));
         let (ready, started) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("bitbucket-sandbox".to_owned())
@@ -65,7 +71,11 @@ impl Sandbox {
         let (core, server) = started
             .recv_timeout(Duration::from_secs(30))
             .map_err(|_| anyhow!("the sandbox did not start"))??;
-        Ok(Self { core, server, thread: Some(thread) })
+        Ok(Self {
+            core,
+            server,
+            thread: Some(thread),
+        })
     }
 
     /// Its base URL without a trailing slash, for both the API and the pages.
@@ -102,7 +112,10 @@ impl Sandbox {
     /// # Errors
     /// When the slug is taken or not a slug.
     pub fn create_workspace(&self, slug: &str) -> anyhow::Result<Workspace> {
-        self.core.create_workspace(&NewWorkspace { slug: slug.to_owned(), name: None })
+        self.core.create_workspace(&NewWorkspace {
+            slug: slug.to_owned(),
+            name: None,
+        })
     }
 
     /// Makes a repository with an empty git repository.
@@ -111,7 +124,10 @@ impl Sandbox {
     /// When the workspace is missing, or the slug is taken or not a slug.
     pub async fn create_repository(&self, new: NewRepository) -> anyhow::Result<Repository> {
         let core = Arc::clone(&self.core);
-        self.core.runtime.spawn(async move { core.create_repository(&new).await }).await?
+        self.core
+            .runtime
+            .spawn(async move { core.create_repository(&new).await })
+            .await?
     }
 
     /// Makes a person.
@@ -149,7 +165,10 @@ impl Sandbox {
     /// When the repository is missing or a path or author is not one.
     pub async fn commit(&self, request: CommitRequest) -> anyhow::Result<String> {
         let core = Arc::clone(&self.core);
-        self.core.runtime.spawn(async move { core.commit(&request).await }).await?
+        self.core
+            .runtime
+            .spawn(async move { core.commit(&request).await })
+            .await?
     }
 
     /// Registers an app for installs by `addon_key`.
@@ -167,8 +186,12 @@ impl Sandbox {
     /// install is no error: see [`Installed::ok`].
     pub async fn install(&self, request: InstallRequest) -> anyhow::Result<Installed> {
         let core = Arc::clone(&self.core);
-        let done = self.core.runtime.spawn(async move { install::install(&core, &request).await });
-        done.await?.map_err(|refused| anyhow!("{}", refused.0.join("; ")))
+        let done = self
+            .core
+            .runtime
+            .spawn(async move { install::install(&core, &request).await });
+        done.await?
+            .map_err(|refused| anyhow!("{}", refused.0.join("; ")))
     }
 
     /// Uninstalls with a signed call; gives status and body of the app's answer.
@@ -177,7 +200,10 @@ impl Sandbox {
     /// When no live install has this client key.
     pub async fn uninstall(&self, client_key: &str) -> anyhow::Result<(u16, String)> {
         let (core, key) = (Arc::clone(&self.core), client_key.to_owned());
-        let done = self.core.runtime.spawn(async move { install::uninstall(&core, &key).await });
+        let done = self
+            .core
+            .runtime
+            .spawn(async move { install::uninstall(&core, &key).await });
         done.await?.context("no live install has this client key")
     }
 
@@ -188,12 +214,18 @@ impl Sandbox {
 
     /// The shared secret of an install, for tests that forge or sign calls themselves.
     pub fn shared_secret(&self, client_key: &str) -> Option<Secret> {
-        self.core.store.read(|s| s.install(client_key).map(|i| i.secret.clone()))
+        self.core
+            .store
+            .read(|s| s.install(client_key).map(|i| i.secret.clone()))
     }
 
     /// Issues of `workspace/slug`, oldest first.
     pub fn issues(&self, full_name: &str) -> Vec<Issue> {
-        self.core.store.read(|s| s.by_full_name(full_name).map(|r| r.issues.clone()).unwrap_or_default())
+        self.core.store.read(|s| {
+            s.by_full_name(full_name)
+                .map(|r| r.issues.clone())
+                .unwrap_or_default()
+        })
     }
 
     /// Adds a fault.
@@ -285,7 +317,10 @@ impl Sandbox {
             }
         };
         let runtime = self.core.runtime.clone();
-        runtime.spawn(async move { tokio::time::timeout(limit, wait).await.is_ok() }).await.unwrap_or(false)
+        runtime
+            .spawn(async move { tokio::time::timeout(limit, wait).await.is_ok() })
+            .await
+            .unwrap_or(false)
     }
 }
 
@@ -304,7 +339,10 @@ fn run(
     public_url: String,
     ready: &mpsc::Sender<Started>,
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -339,7 +377,9 @@ fn assemble(
     let core = Arc::new(Core::new(data_dir, public_url, runtime)?);
     let data = web::Data::new(Arc::clone(&core));
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).default_service(web::to(server::entry))
+        App::new()
+            .app_data(data.clone())
+            .default_service(web::to(server::entry))
     })
     .workers(2)
     .shutdown_timeout(1)

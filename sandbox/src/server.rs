@@ -59,7 +59,10 @@ pub(crate) async fn entry(
     let runtime = core.runtime.clone();
     let (held, ending) = match runtime.spawn(serve(Arc::clone(&core), call)).await {
         Ok(done) => done,
-        Err(_) => (None, Ending::Whole(Reply::error(500, "The sandbox failed."))),
+        Err(_) => (
+            None,
+            Ending::Whole(Reply::error(500, "The sandbox failed.")),
+        ),
     };
     if let Some(time) = held {
         core.journal.hold(time).await;
@@ -120,15 +123,27 @@ fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> {
         return api::judge(core, call);
     }
     let (core, call) = (Arc::clone(core), Arc::clone(call));
-    let ready = |template, work| Ok(Ready { template, credential: None, work });
+    let ready = |template, work| {
+        Ok(Ready {
+            template,
+            credential: None,
+            work,
+        })
+    };
     if call.path.starts_with("/site/addons/") {
         return ready("/site/addons/…", Box::pin(connect::site::serve(core, call)));
     }
     if call.path.starts_with("/site/") {
-        return ready("/site/oauth2/access_token", Box::pin(oauth::serve(core, call)));
+        return ready(
+            "/site/oauth2/access_token",
+            Box::pin(oauth::serve(core, call)),
+        );
     }
     if call.path.contains(".git/") {
-        return ready("/{workspace}/{repo}.git/…", Box::pin(git::http::serve(core, call)));
+        return ready(
+            "/{workspace}/{repo}.git/…",
+            Box::pin(git::http::serve(core, call)),
+        );
     }
     ready("page", Box::pin(pages::serve(core, call)))
 }
@@ -138,7 +153,11 @@ async fn work(core: &Core, call: &Call, ready: Ready) -> (Option<Duration>, Endi
         return (None, Ending::Whole(done(ready).await));
     };
     let ending = match action {
-        Action::Status { status, retry_after, body } => {
+        Action::Status {
+            status,
+            retry_after,
+            body,
+        } => {
             let mut reply = match body {
                 Some(text) => Reply::new(status, "text/plain", text),
                 None => Reply::error(status, "The sandbox was told to answer this."),
@@ -159,7 +178,11 @@ async fn work(core: &Core, call: &Call, ready: Ready) -> (Option<Duration>, Endi
         }
         Action::Garbage => {
             done(ready).await;
-            Ending::Whole(Reply::new(200, "application/json", "<html>{\"values\": [oops"))
+            Ending::Whole(Reply::new(
+                200,
+                "application/json",
+                "<html>{\"values\": [oops",
+            ))
         }
         Action::Half => Ending::Half(done(ready).await),
         Action::Redirect { url, status } => {
@@ -211,7 +234,10 @@ fn half(reply: Reply) -> HttpResponse {
             None => {
                 // Lets the first part leave before the connection breaks.
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                Some((Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe)), None))
+                Some((
+                    Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
+                    None,
+                ))
             }
         }
     });
@@ -221,6 +247,8 @@ fn half(reply: Reply) -> HttpResponse {
 /// A body that fails before its first byte makes the server close the connection with nothing
 /// written.
 fn closed() -> HttpResponse {
-    let body = stream::once(async { Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::BrokenPipe)) });
+    let body = stream::once(async {
+        Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::BrokenPipe))
+    });
     HttpResponse::Ok().body(SizedStream::new(1, body))
 }

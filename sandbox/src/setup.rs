@@ -110,7 +110,9 @@ fn is_slug(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 62
         && !text.starts_with(['-', '.'])
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
         && !text.ends_with(".git")
 }
 
@@ -118,7 +120,11 @@ impl Core {
     pub(crate) fn create_workspace(&self, new: &NewWorkspace) -> anyhow::Result<Workspace> {
         ensure!(is_slug(&new.slug), "{:?} is not a slug", new.slug);
         let reserved = ["site", "2.0", "_sandbox", "avatar.svg"];
-        ensure!(!reserved.contains(&new.slug.as_str()), "{:?} is reserved", new.slug);
+        ensure!(
+            !reserved.contains(&new.slug.as_str()),
+            "{:?} is reserved",
+            new.slug
+        );
         let name = new.name.clone().unwrap_or_else(|| new.slug.clone());
         let owner = self.user_of(&NewUser {
             display_name: format!("{name} Owner"),
@@ -161,7 +167,10 @@ impl Core {
         Ok(user)
     }
 
-    pub(crate) async fn create_repository(&self, new: &NewRepository) -> anyhow::Result<Repository> {
+    pub(crate) async fn create_repository(
+        &self,
+        new: &NewRepository,
+    ) -> anyhow::Result<Repository> {
         ensure!(is_slug(&new.slug), "{:?} is not a slug", new.slug);
         let workspace = self
             .store
@@ -174,17 +183,25 @@ impl Core {
             slug: new.slug.clone(),
             name: new.name.clone().unwrap_or_else(|| new.slug.clone()),
             description: new.description.clone(),
-            tracker: if new.has_issues { Tracker::On } else { Tracker::Off },
+            tracker: if new.has_issues {
+                Tracker::On
+            } else {
+                Tracker::Off
+            },
             created_on: now.clone(),
             updated_on: now,
             issues: Vec::new(),
             last_issue: 0,
         };
-        if self.store.read(|s| s.repository(&new.workspace, &new.slug).is_some()) {
+        if self
+            .store
+            .read(|s| s.repository(&new.workspace, &new.slug).is_some())
+        {
             bail!("repository {}/{} exists", workspace.slug, new.slug);
         }
         git::init(&self.git_dir(&repository)).await?;
-        self.store.write(|state| state.repositories.push(repository.clone()))?;
+        self.store
+            .write(|state| state.repositories.push(repository.clone()))?;
         Ok(repository)
     }
 
@@ -199,14 +216,19 @@ impl Core {
 
     pub(crate) fn create_token(&self, new: &NewToken) -> anyhow::Result<Secret> {
         for scope in &new.scopes {
-            ensure!(scopes::KNOWN.contains(&scope.as_str()), "unknown scope {scope:?}");
+            ensure!(
+                scopes::KNOWN.contains(&scope.as_str()),
+                "unknown scope {scope:?}"
+            );
         }
         let workspace = self
             .store
             .read(|state| state.workspace(&new.workspace).map(|w| w.uuid.clone()))
             .with_context(|| format!("no workspace {:?}", new.workspace))?;
         let token = Secret::random();
-        let expires_at = new.expires_in.map(|life| self.clock.now().timestamp() + life);
+        let expires_at = new
+            .expires_in
+            .map(|life| self.clock.now().timestamp() + life);
         self.store.write(|state| {
             state.tokens.push(Token {
                 token: token.clone(),
@@ -229,18 +251,27 @@ impl Core {
         })
     }
 
-    pub(crate) async fn commit(self: &Arc<Self>, request: &CommitRequest) -> anyhow::Result<String> {
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        request: &CommitRequest,
+    ) -> anyhow::Result<String> {
         let repository = self
             .store
             .read(|state| state.by_full_name(&request.repo).cloned())
             .with_context(|| format!("no repository {:?}", request.repo))?;
-        let author = request.author.as_deref().unwrap_or("Sandbox <sandbox@localhost>");
+        let author = request
+            .author
+            .as_deref()
+            .unwrap_or("Sandbox <sandbox@localhost>");
         let (name, mail) = author
             .rsplit_once(" <")
             .and_then(|(name, mail)| Some((name, mail.strip_suffix('>')?)))
             .context("author must be `Name <mail>`")?;
         for path in request.files.keys().chain(&request.delete) {
-            ensure!(!path.is_empty() && git::is_path(path), "{path:?} is not a path");
+            ensure!(
+                !path.is_empty() && git::is_path(path),
+                "{path:?} is not a path"
+            );
         }
         let new = NewCommit {
             branch: request.branch.clone(),
@@ -248,7 +279,11 @@ impl Core {
             author_name: name.to_owned(),
             author_email: mail.to_owned(),
             date: request.date.clone(),
-            files: request.files.iter().map(|(p, t)| (p.clone(), t.clone().into_bytes())).collect(),
+            files: request
+                .files
+                .iter()
+                .map(|(p, t)| (p.clone(), t.clone().into_bytes()))
+                .collect(),
             delete: request.delete.clone(),
             parent: None,
         };

@@ -25,7 +25,10 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
         };
-        Ok(Self { state: Mutex::new(state), file })
+        Ok(Self {
+            state: Mutex::new(state),
+            file,
+        })
     }
 
     /// Looks at the state.

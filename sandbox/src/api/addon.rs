@@ -11,10 +11,11 @@ use crate::reply::{Outcome, Reply};
 
 fn own(cx: &Cx) -> Result<Install, Reply> {
     let key = cx.caller.as_ref().and_then(|c| c.client_key.as_deref());
-    key.and_then(|key| cx.core.store.read(|s| s.install(key).cloned())).ok_or_else(|| {
-        let detail = "This API is only accessible with the following authentication types: jwt";
-        cx.wrong(Rule::Scope, 403, detail)
-    })
+    key.and_then(|key| cx.core.store.read(|s| s.install(key).cloned()))
+        .ok_or_else(|| {
+            let detail = "This API is only accessible with the following authentication types: jwt";
+            cx.wrong(Rule::Scope, 403, detail)
+        })
 }
 
 /// `{}` reads the known descriptor again, `{"descriptor": {…}}` brings one,
@@ -22,7 +23,10 @@ fn own(cx: &Cx) -> Result<Install, Reply> {
 pub(super) async fn update(cx: Cx) -> Outcome {
     let install = own(&cx)?;
     let body = Body::read(&cx)?;
-    let (inline, moved) = (body.get("descriptor").cloned(), body.get("descriptor_url").cloned());
+    let (inline, moved) = (
+        body.get("descriptor").cloned(),
+        body.get("descriptor_url").cloned(),
+    );
     body.finish(&cx, &["descriptor", "descriptor_url"])?;
     let uri = match moved.as_ref().and_then(Value::as_str) {
         Some(uri) => uri.to_owned(),

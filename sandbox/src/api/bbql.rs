@@ -13,7 +13,11 @@ const DEPTH: usize = 32;
 pub(crate) enum Filter {
     And(Vec<Filter>),
     Or(Vec<Filter>),
-    Test { path: String, operator: Operator, value: Value },
+    Test {
+        path: String,
+        operator: Operator,
+        value: Value,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,22 +40,29 @@ impl Filter {
         match self {
             Filter::And(all) => all.iter().all(|f| f.matches(item)),
             Filter::Or(any) => any.iter().any(|f| f.matches(item)),
-            Filter::Test { path, operator, value } => test(field(item, path), *operator, value),
+            Filter::Test {
+                path,
+                operator,
+                value,
+            } => test(field(item, path), *operator, value),
         }
     }
 }
 
 /// The value at a dotted path; null when there is none.
 pub(crate) fn field<'a>(item: &'a Value, path: &str) -> &'a Value {
-    path.split('.').try_fold(item, |value, key| value.get(key)).unwrap_or(&Value::Null)
+    path.split('.')
+        .try_fold(item, |value, key| value.get(key))
+        .unwrap_or(&Value::Null)
 }
 
 /// Null first, then numbers, then texts.
 pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
-        }
+        (Value::Number(a), Value::Number(b)) => a
+            .as_f64()
+            .partial_cmp(&b.as_f64())
+            .unwrap_or(Ordering::Equal),
         (Value::String(a), Value::String(b)) => match (instant(a), instant(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.cmp(b),
@@ -77,14 +88,19 @@ fn instant(text: &str) -> Option<chrono::DateTime<chrono::Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }
-    let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().or_else(|| {
-        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|d| d.and_hms_opt(0, 0, 0))
-    })?;
+    let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+        .ok()
+        .or_else(|| {
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()
+                .and_then(|d| d.and_hms_opt(0, 0, 0))
+        })?;
     Some(naive.and_utc())
 }
 
 fn test(actual: &Value, operator: Operator, wanted: &Value) -> bool {
-    let same = |wanted: &Value| compare(actual, wanted) == Ordering::Equal && rank(actual) == rank(wanted);
+    let same =
+        |wanted: &Value| compare(actual, wanted) == Ordering::Equal && rank(actual) == rank(wanted);
     let contains = || match (actual, wanted) {
         (Value::String(a), Value::String(w)) => a.to_lowercase().contains(&w.to_lowercase()),
         _ => false,
@@ -110,7 +126,10 @@ fn test(actual: &Value, operator: Operator, wanted: &Value) -> bool {
 /// # Errors
 /// A sentence about the first thing that does not fit.
 pub(crate) fn parse(text: &str) -> Result<Filter, String> {
-    let mut parser = Parser { rest: text, depth: 0 };
+    let mut parser = Parser {
+        rest: text,
+        depth: 0,
+    };
     let filter = parser.any()?;
     match parser.token()? {
         None => Ok(filter),
@@ -239,7 +258,11 @@ impl Parser<'_> {
             Operator::In | Operator::NotIn => self.list()?,
             _ => self.value()?,
         };
-        Ok(Filter::Test { path, operator, value })
+        Ok(Filter::Test {
+            path,
+            operator,
+            value,
+        })
     }
 
     fn list(&mut self) -> Result<Value, String> {
@@ -308,15 +331,34 @@ mod tests {
         ] {
             assert!(passes(q), "{q}");
         }
-        for q in [r#"title="cart""#, "assignee != null", r#"nothing ~ "x""#, "id > 7", r#"id = "7""#] {
+        for q in [
+            r#"title="cart""#,
+            "assignee != null",
+            r#"nothing ~ "x""#,
+            "id > 7",
+            r#"id = "7""#,
+        ] {
             assert!(!passes(q), "{q}");
         }
     }
 
     #[test]
     fn what_does_not_parse() {
-        for q in ["", "title", "title~", "title~cart", r#"title~"cart"#, r#"title~"a" x"#, "(id=1",
-            "id IN 1", "id IN (1", r#"title="a" AND"#, r#"title~"a"b""#, "!", "= 1"] {
+        for q in [
+            "",
+            "title",
+            "title~",
+            "title~cart",
+            r#"title~"cart"#,
+            r#"title~"a" x"#,
+            "(id=1",
+            "id IN 1",
+            "id IN (1",
+            r#"title="a" AND"#,
+            r#"title~"a"b""#,
+            "!",
+            "= 1",
+        ] {
             assert!(parse(q).is_err(), "{q}");
         }
     }
@@ -333,7 +375,8 @@ mod tests {
         fn an_escaped_text_comes_back(text in ".*") {
             let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
             let filter = parse(&format!("title = \"{escaped}\"")).unwrap();
-            prop_assert!(filter.matches(&json!({"title": text})));
+            let item = json!({"title": text});
+            prop_assert!(filter.matches(&item));
         }
     }
 }

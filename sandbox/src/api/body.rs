@@ -21,7 +21,10 @@ impl Body {
             return Err(cx.wrong(Rule::BodyFormat, 400, "the body must be application/json"));
         }
         match serde_json::from_slice(&cx.call.body) {
-            Ok(Value::Object(map)) => Ok(Self { map, wrong: BTreeMap::new() }),
+            Ok(Value::Object(map)) => Ok(Self {
+                map,
+                wrong: BTreeMap::new(),
+            }),
             _ => Err(cx.wrong(Rule::BodyFormat, 400, "the body is not a JSON object")),
         }
     }
@@ -66,7 +69,10 @@ impl Body {
     /// One of `values`; none when absent.
     pub(crate) fn choice(&mut self, name: &str, values: &[&str]) -> Option<String> {
         let given = self.map.get(name)?;
-        let found = given.as_str().filter(|text| values.contains(text)).map(str::to_owned);
+        let found = given
+            .as_str()
+            .filter(|text| values.contains(text))
+            .map(str::to_owned);
         if found.is_none() {
             self.wrong(name, format!("must be one of {}", values.join(", ")));
         }
@@ -86,9 +92,13 @@ impl Body {
     pub(crate) fn content(&mut self) -> Option<String> {
         let content = self.map.get("content")?;
         let known = |map: &Map<String, Value>| {
-            map.keys().all(|key| matches!(key.as_str(), "raw" | "markup" | "html" | "type"))
+            map.keys()
+                .all(|key| matches!(key.as_str(), "raw" | "markup" | "html" | "type"))
         };
-        match (content.as_object(), content.get("raw").and_then(Value::as_str)) {
+        match (
+            content.as_object(),
+            content.get("raw").and_then(Value::as_str),
+        ) {
             (Some(map), Some(raw)) if known(map) => Some(raw.to_owned()),
             _ => {
                 self.wrong("content", "must be {\"raw\": text}");
@@ -99,17 +109,30 @@ impl Body {
 
     /// Refuses the call when something was wrong or a field is not one of `known`.
     pub(crate) fn finish(mut self, cx: &Cx, known: &[&str]) -> Result<(), Reply> {
-        let extra: Vec<String> =
-            self.map.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect();
+        let extra: Vec<String> = self
+            .map
+            .keys()
+            .filter(|key| !known.contains(&key.as_str()))
+            .cloned()
+            .collect();
         for key in extra {
             self.wrong(&key, "extra keys not allowed");
         }
         if self.wrong.is_empty() {
             return Ok(());
         }
-        let list: Vec<String> = self.wrong.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+        let list: Vec<String> = self
+            .wrong
+            .iter()
+            .map(|(k, v)| format!("{k}: {v}"))
+            .collect();
         let (call, detail) = (&cx.call, list.join("; "));
-        cx.core.violation(Rule::BodyField, &call.method, &call.target(), detail.as_str());
+        cx.core.violation(
+            Rule::BodyField,
+            &call.method,
+            &call.target(),
+            detail.as_str(),
+        );
         let fields: BTreeMap<&String, [&String; 1]> =
             self.wrong.iter().map(|(k, v)| (k, [v])).collect();
         Err(Reply::json(

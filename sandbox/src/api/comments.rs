@@ -8,22 +8,34 @@ use crate::reply::{Outcome, Reply};
 use crate::wire;
 
 fn show(cx: &Cx, repository: &Repository, issue: &Issue, comment: &Comment) -> Value {
-    cx.core.store.read(|state| wire::comment(&cx.core, state, repository, issue, comment))
+    cx.core
+        .store
+        .read(|state| wire::comment(&cx.core, state, repository, issue, comment))
 }
 
 fn one(cx: &Cx, issue: &Issue) -> Result<Comment, Reply> {
     let id = cx.arg("comment").parse::<u64>().ok();
     let found = issue.comments.iter().find(|c| Some(c.id) == id).cloned();
-    found.ok_or_else(|| Reply::error(404, &format!("Comment {} does not exist", cx.arg("comment"))))
+    found.ok_or_else(|| {
+        Reply::error(
+            404,
+            &format!("Comment {} does not exist", cx.arg("comment")),
+        )
+    })
 }
 
 /// The text of a comment body.
 fn text(cx: &Cx) -> Result<String, Reply> {
     let mut body = Body::read(cx)?;
     let raw = body.content();
-    let blank = raw.as_deref().is_none_or(|r| r.trim().is_empty() || r.chars().count() > TEXT_LIMIT);
+    let blank = raw
+        .as_deref()
+        .is_none_or(|r| r.trim().is_empty() || r.chars().count() > TEXT_LIMIT);
     if blank {
-        body.wrong("content", "must be {\"raw\": text}, neither blank nor too long");
+        body.wrong(
+            "content",
+            "must be {\"raw\": text}, neither blank nor too long",
+        );
     }
     body.finish(cx, &["type", "content"])?;
     Ok(raw.unwrap_or_default())
@@ -32,7 +44,11 @@ fn text(cx: &Cx) -> Result<String, Reply> {
 pub(super) async fn list(cx: Cx) -> Outcome {
     let repository = tracker(&cx)?;
     let issue = find(&cx, &repository)?;
-    let items = issue.comments.iter().map(|c| show(&cx, &repository, &issue, c)).collect();
+    let items = issue
+        .comments
+        .iter()
+        .map(|c| show(&cx, &repository, &issue, c))
+        .collect();
     paging::answer(&cx, items, 20)
 }
 
@@ -62,10 +78,20 @@ pub(super) async fn create(cx: Cx) -> Outcome {
         }
     })?;
     let value = show(&cx, &repository, &issue, &comment);
-    let shown = cx.core.store.read(|s| wire::issue(&cx.core, s, &repository, &issue));
+    let shown = cx
+        .core
+        .store
+        .read(|s| wire::issue(&cx.core, s, &repository, &issue));
     let parts = [("issue", shown), ("comment", value.clone())];
-    cx.core.fire("issue:comment_created", &repository, event(&cx, &repository, parts));
-    let own = value.pointer("/links/self/href").and_then(Value::as_str).unwrap_or_default();
+    cx.core.fire(
+        "issue:comment_created",
+        &repository,
+        event(&cx, &repository, parts),
+    );
+    let own = value
+        .pointer("/links/self/href")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(Reply::json(201, &value).with("location", own))
 }
 

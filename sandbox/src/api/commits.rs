@@ -14,12 +14,24 @@ pub(super) async fn list(cx: Cx) -> Outcome {
     let repository = cx.repository()?;
     let length = paging::length(&cx, 30)?;
     let cursor = match cx.call.param("page") {
-        Some(page) => cx.core.cursors.find(&page, &repository.uuid).ok_or_else(|| {
-            cx.wrong(Rule::BadPage, 404, "Invalid page: it must be taken from `next`")
-        })?,
+        Some(page) => cx
+            .core
+            .cursors
+            .find(&page, &repository.uuid)
+            .ok_or_else(|| {
+                cx.wrong(
+                    Rule::BadPage,
+                    404,
+                    "Invalid page: it must be taken from `next`",
+                )
+            })?,
         None => {
             let range = range(&cx, &repository).await?;
-            Cursor { repository: repository.uuid.clone(), range, offset: 0 }
+            Cursor {
+                repository: repository.uuid.clone(),
+                range,
+                offset: 0,
+            }
         }
     };
     let dir = cx.git_dir(&repository);
@@ -27,11 +39,17 @@ pub(super) async fn list(cx: Cx) -> Outcome {
     let more = commits.len() > length;
     commits.truncate(length);
     let values: Vec<Value> = cx.core.store.read(|state| {
-        commits.iter().map(|c| wire::commit(&cx.core, state, &repository, c)).collect()
+        commits
+            .iter()
+            .map(|c| wire::commit(&cx.core, state, &repository, c))
+            .collect()
     });
     let mut body = json!({"pagelen": length, "values": values});
     if let (true, Some(map)) = (more, body.as_object_mut()) {
-        let next = Cursor { offset: cursor.offset + length, ..cursor };
+        let next = Cursor {
+            offset: cursor.offset + length,
+            ..cursor
+        };
         let page = cx.core.cursors.issue(next);
         map.insert("next".into(), json!(paging::with_page(&cx, &page)));
     }
@@ -73,6 +91,8 @@ pub(super) async fn get(cx: Cx) -> Outcome {
     let commit = commit.ok_or_else(|| Reply::error(404, "Commit not found"))?;
     Ok(Reply::json(
         200,
-        &cx.core.store.read(|state| wire::commit(&cx.core, state, &repository, &commit)),
+        &cx.core
+            .store
+            .read(|state| wire::commit(&cx.core, state, &repository, &commit)),
     ))
 }

@@ -42,15 +42,18 @@ impl Cx {
     /// The repository of the path.
     pub(crate) fn repository(&self) -> Result<Repository, Reply> {
         let (workspace, repo) = (self.arg("workspace"), self.arg("repo"));
-        self.core.store.read(|state| state.repository(workspace, repo).cloned()).ok_or_else(|| {
-            Reply::error(
-                404,
-                &format!(
-                    "You may not have access to this repository or it no longer exists in this \
+        self.core
+            .store
+            .read(|state| state.repository(workspace, repo).cloned())
+            .ok_or_else(|| {
+                Reply::error(
+                    404,
+                    &format!(
+                        "You may not have access to this repository or it no longer exists in this \
                      workspace: {workspace}/{repo}"
-                ),
-            )
-        })
+                    ),
+                )
+            })
     }
 
     /// The git directory of a repository.
@@ -70,6 +73,9 @@ impl Cx {
 
     /// The workspace account, or the one a public call has not.
     pub(crate) fn actor(&self) -> String {
-        self.caller.as_ref().map(|c| c.workspace.clone()).unwrap_or_default()
+        self.caller
+            .as_ref()
+            .map(|c| c.workspace.clone())
+            .unwrap_or_default()
     }
 }

@@ -37,7 +37,10 @@ impl Cursors {
     /// A page of this repository by its name.
     pub(crate) fn find(&self, name: &str, repository: &str) -> Option<Cursor> {
         let pages = lock(&self.0);
-        let found = pages.iter().rev().find(|(n, c)| n == name && c.repository == repository);
+        let found = pages
+            .iter()
+            .rev()
+            .find(|(n, c)| n == name && c.repository == repository);
         found.map(|(_, cursor)| cursor.clone())
     }
 }

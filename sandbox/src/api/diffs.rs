@@ -63,12 +63,18 @@ async fn sides(cx: &Cx, repository: &Repository) -> Result<Sides, Reply> {
 fn options(cx: &Cx) -> Result<Options, Reply> {
     let context = match cx.call.param("context") {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            cx.wrong(Rule::BadQuery, 400, "context must be a number of lines")
-        })?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| cx.wrong(Rule::BadQuery, 400, "context must be a number of lines"))?,
+        ),
     };
-    let paths: Vec<String> =
-        cx.call.params().into_iter().filter(|(n, _)| n == "path").map(|(_, v)| v).collect();
+    let paths: Vec<String> = cx
+        .call
+        .params()
+        .into_iter()
+        .filter(|(n, _)| n == "path")
+        .map(|(_, v)| v)
+        .collect();
     if !paths.iter().all(|p| is_path(p)) {
         return Err(cx.wrong(Rule::BadQuery, 400, "path is not a path"));
     }
@@ -81,10 +87,19 @@ fn options(cx: &Cx) -> Result<Options, Reply> {
 }
 
 fn flag(cx: &Cx, name: &str) -> Result<Option<bool>, Reply> {
-    match cx.call.param(name).map(|v| v.to_ascii_lowercase()).as_deref() {
+    match cx
+        .call
+        .param(name)
+        .map(|v| v.to_ascii_lowercase())
+        .as_deref()
+    {
         None => Ok(None),
         Some("true" | "1") => Ok(Some(true)),
         Some("false" | "0") => Ok(Some(false)),
-        Some(_) => Err(cx.wrong(Rule::BadQuery, 400, &format!("{name} must be true or false"))),
+        Some(_) => Err(cx.wrong(
+            Rule::BadQuery,
+            400,
+            &format!("{name} must be true or false"),
+        )),
     }
 }

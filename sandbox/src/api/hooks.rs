@@ -44,8 +44,13 @@ const EVENTS: &[&str] = &[
 ];
 
 /// Events that only make sense on a workspace.
-const WORKSPACE_ONLY: &[&str] =
-    &["repo:created", "repo:deleted", "repo:imported", "repo:transfer", "project:updated"];
+const WORKSPACE_ONLY: &[&str] = &[
+    "repo:created",
+    "repo:deleted",
+    "repo:imported",
+    "repo:transfer",
+    "project:updated",
+];
 
 /// Longest secret in characters.
 const SECRET_LIMIT: usize = 128;
@@ -68,9 +73,13 @@ const FIELDS: &[&str] = &[
 ];
 
 pub(super) async fn subjects(cx: Cx) -> Outcome {
-    let events = |kind: &str| json!({"events": {"href": cx.core.api(&format!("/hook_events/{kind}"))}});
+    let events =
+        |kind: &str| json!({"events": {"href": cx.core.api(&format!("/hook_events/{kind}"))}});
     let links = |kind| json!({"links": events(kind)});
-    Ok(Reply::json(200, &json!({"repository": links("repository"), "workspace": links("workspace")})))
+    Ok(Reply::json(
+        200,
+        &json!({"repository": links("repository"), "workspace": links("workspace")}),
+    ))
 }
 
 pub(super) async fn event_list(cx: Cx) -> Outcome {
@@ -99,7 +108,9 @@ fn subject(cx: &Cx) -> Result<Subject, Reply> {
 }
 
 fn show(cx: &Cx, hook: &Hook) -> Value {
-    cx.core.store.read(|state| wire::hook(&cx.core, state, hook))
+    cx.core
+        .store
+        .read(|state| wire::hook(&cx.core, state, hook))
 }
 
 fn find(cx: &Cx, subject: &Subject) -> Result<Hook, Reply> {
@@ -137,9 +148,14 @@ pub(super) async fn create(cx: Cx) -> Outcome {
         created_at: cx.core.clock.stamp(),
     };
     let hook = apply(&cx, blank, true)?;
-    cx.core.store.write(|state| state.hooks.push(hook.clone()))?;
+    cx.core
+        .store
+        .write(|state| state.hooks.push(hook.clone()))?;
     let value = show(&cx, &hook);
-    let own = value.pointer("/links/self/href").and_then(Value::as_str).unwrap_or_default();
+    let own = value
+        .pointer("/links/self/href")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(Reply::json(201, &value).with("location", own))
 }
 
@@ -155,7 +171,9 @@ pub(super) async fn update(cx: Cx) -> Outcome {
 
 pub(super) async fn delete(cx: Cx) -> Outcome {
     let hook = find(&cx, &subject(&cx)?)?;
-    cx.core.store.write(|state| state.hooks.retain(|h| h.uuid != hook.uuid))?;
+    cx.core
+        .store
+        .write(|state| state.hooks.retain(|h| h.uuid != hook.uuid))?;
     Ok(Reply::empty(204))
 }
 
@@ -183,13 +201,20 @@ fn apply(cx: &Cx, mut hook: Hook, creating: bool) -> Result<Hook, Reply> {
     if body.has("secret") {
         hook.secret = match body.get("secret") {
             Some(Value::Null) => None,
-            _ => body.text("secret", SECRET_LIMIT).filter(|s| !s.is_empty()).map(Secret::new),
+            _ => body
+                .text("secret", SECRET_LIMIT)
+                .filter(|s| !s.is_empty())
+                .map(Secret::new),
         };
     }
     body.finish(cx, FIELDS)?;
     // A subscription shows what its events carry, so each needs the read scope of its kind.
     if let Some(caller) = &cx.caller {
-        let lacking = hook.events.iter().map(|e| scopes::of_event(e)).find(|s| !caller.allows(s));
+        let lacking = hook
+            .events
+            .iter()
+            .map(|e| scopes::of_event(e))
+            .find(|s| !caller.allows(s));
         if let Some(scope) = lacking {
             return Err(scope_error(&cx.core, &cx.call, caller, scope));
         }

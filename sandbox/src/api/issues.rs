@@ -55,7 +55,12 @@ pub(super) async fn list(cx: Cx) -> Outcome {
     let repository = tracker(&cx)?;
     // Newest first, as the tracker's own page shows them.
     let items = cx.core.store.read(|state| {
-        repository.issues.iter().rev().map(|i| wire::issue(&cx.core, state, &repository, i)).collect()
+        repository
+            .issues
+            .iter()
+            .rev()
+            .map(|i| wire::issue(&cx.core, state, &repository, i))
+            .collect()
     });
     paging::answer(&cx, items, 20)
 }
@@ -67,7 +72,8 @@ pub(super) async fn get(cx: Cx) -> Outcome {
 }
 
 fn show(core: &Core, repository: &Repository, issue: &Issue) -> Value {
-    core.store.read(|state| wire::issue(core, state, repository, issue))
+    core.store
+        .read(|state| wire::issue(core, state, repository, issue))
 }
 
 pub(super) async fn create(cx: Cx) -> Outcome {
@@ -95,8 +101,15 @@ pub(super) async fn create(cx: Cx) -> Outcome {
         }
     })?;
     let value = show(&cx.core, &repository, &issue);
-    cx.core.fire("issue:created", &repository, event(&cx, &repository, [("issue", value.clone())]));
-    let own = value.pointer("/links/self/href").and_then(Value::as_str).unwrap_or_default();
+    cx.core.fire(
+        "issue:created",
+        &repository,
+        event(&cx, &repository, [("issue", value.clone())]),
+    );
+    let own = value
+        .pointer("/links/self/href")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(Reply::json(201, &value).with("location", own))
 }
 
@@ -115,8 +128,12 @@ pub(super) async fn update(cx: Cx) -> Outcome {
     })?;
     let value = show(&cx.core, &repository, &new);
     if !changes.is_empty() {
-        let parts = [("issue", value.clone()), ("changes", Value::Object(changes))];
-        cx.core.fire("issue:updated", &repository, event(&cx, &repository, parts));
+        let parts = [
+            ("issue", value.clone()),
+            ("changes", Value::Object(changes)),
+        ];
+        cx.core
+            .fire("issue:updated", &repository, event(&cx, &repository, parts));
     }
     Ok(Reply::json(200, &value))
 }
@@ -133,8 +150,16 @@ pub(super) async fn delete(cx: Cx) -> Outcome {
 }
 
 /// A stored issue to change.
-pub(super) fn issue_mut<'a>(state: &'a mut State, repository: &str, id: u64) -> Option<&'a mut Issue> {
-    state.repository_mut(repository)?.issues.iter_mut().find(|i| i.id == id)
+pub(super) fn issue_mut<'a>(
+    state: &'a mut State,
+    repository: &str,
+    id: u64,
+) -> Option<&'a mut Issue> {
+    state
+        .repository_mut(repository)?
+        .issues
+        .iter_mut()
+        .find(|i| i.id == id)
 }
 
 /// The body of an `issue:*` webhook.
@@ -166,7 +191,9 @@ fn differences(old: &Issue, new: &Issue) -> Map<String, Value> {
         ("assignee", json!(old.assignee), json!(new.assignee)),
     ];
     let changed = pairs.into_iter().filter(|(_, old, new)| old != new);
-    changed.map(|(name, old, new)| (name.to_owned(), json!({"old": old, "new": new}))).collect()
+    changed
+        .map(|(name, old, new)| (name.to_owned(), json!({"old": old, "new": new})))
+        .collect()
 }
 
 /// Judges a body and puts it over an issue; absent fields stay.
@@ -207,10 +234,16 @@ fn assignee(cx: &Cx, body: &mut Body) -> Option<String> {
     if given.is_null() {
         return None;
     }
-    let id = given.get("account_id").or_else(|| given.get("uuid")).and_then(Value::as_str);
+    let id = given
+        .get("account_id")
+        .or_else(|| given.get("uuid"))
+        .and_then(Value::as_str);
     let found = id.and_then(|id| cx.core.store.read(|s| s.user(id).map(|u| u.uuid.clone())));
     if found.is_none() {
-        body.wrong("assignee", "must be null or name an account by account_id or uuid");
+        body.wrong(
+            "assignee",
+            "must be null or name an account by account_id or uuid",
+        );
     }
     found
 }

@@ -3,10 +3,10 @@
 mod addon;
 mod bbql;
 mod body;
-mod commits;
-pub(crate) mod cursor;
 mod comments;
+mod commits;
 mod context;
+pub(crate) mod cursor;
 mod diffs;
 mod hooks;
 mod issues;
@@ -56,10 +56,24 @@ const PAGED: &[&str] = &["page", "pagelen"];
 const LIST: &[&str] = &["q", "sort", "page", "pagelen"];
 const REPOS: &[&str] = &["role", "q", "sort", "page", "pagelen"];
 const COMMITS: &[&str] = &["include", "exclude", "path", "page", "pagelen"];
-const DIFF: &[&str] =
-    &["context", "path", "ignore_whitespace", "binary", "renames", "merge", "topic"];
-const DIFFSTAT: &[&str] =
-    &["ignore_whitespace", "merge", "path", "renames", "topic", "page", "pagelen"];
+const DIFF: &[&str] = &[
+    "context",
+    "path",
+    "ignore_whitespace",
+    "binary",
+    "renames",
+    "merge",
+    "topic",
+];
+const DIFFSTAT: &[&str] = &[
+    "ignore_whitespace",
+    "merge",
+    "path",
+    "renames",
+    "topic",
+    "page",
+    "pagelen",
+];
 const SOURCE: &[&str] = &["format", "q", "sort", "max_depth", "page", "pagelen"];
 const HISTORY: &[&str] = &["renames", "q", "sort", "page", "pagelen"];
 const PULLS: &[&str] = &["state", "q", "sort", "page", "pagelen"];
@@ -140,7 +154,11 @@ static ROUTES: &[Route] = routes! {
 pub(crate) fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> {
     let refuse = |rule, status, detail: &str| Wrong::new(rule, status, detail).refuse(core, call);
     if call.path.contains(['{', '}']) {
-        return Err(refuse(Rule::LiteralBrace, 400, "braces in a path must be percent-encoded"));
+        return Err(refuse(
+            Rule::LiteralBrace,
+            400,
+            "braces in a path must be percent-encoded",
+        ));
     }
     let (route, args) = find(call).map_err(|rule| match rule {
         Rule::WrongMethod => refuse(rule, 405, "the resource has no such method"),
@@ -158,8 +176,17 @@ pub(crate) fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> 
         _ => Some(admit(core, call, route, &args)?),
     };
     let credential = caller.as_ref().map(|c| c.label.clone());
-    let cx = Cx { core: Arc::clone(core), call: Arc::clone(call), caller, args };
-    Ok(Ready { template: route.template, credential, work: (route.run)(cx) })
+    let cx = Cx {
+        core: Arc::clone(core),
+        call: Arc::clone(call),
+        caller,
+        args,
+    };
+    Ok(Ready {
+        template: route.template,
+        credential,
+        work: (route.run)(cx),
+    })
 }
 
 /// Credential, then workspace, then scope, then rate.
@@ -207,7 +234,9 @@ pub(crate) fn scope_error(core: &Core, call: &Call, caller: &Caller, scope: &str
 }
 
 fn is_foreign(core: &Core, caller: &Caller, args: &BTreeMap<&'static str, String>) -> bool {
-    let Some(workspace) = args.get("workspace") else { return false };
+    let Some(workspace) = args.get("workspace") else {
+        return false;
+    };
     let repo = args.get("repo").map_or("", String::as_str);
     let named = core.store.read(|state| match workspace.as_str() {
         "{}" => state.repository("{}", repo).map(|r| r.workspace.clone()),
@@ -221,13 +250,19 @@ fn find(call: &Call) -> Result<(&'static Route, BTreeMap<&'static str, String>),
     let segments = call.segments();
     let mut other_method = false;
     for route in ROUTES {
-        let Some(args) = fit(route.template, &segments) else { continue };
+        let Some(args) = fit(route.template, &segments) else {
+            continue;
+        };
         if route.method == call.method || (route.method == "GET" && call.method == "HEAD") {
             return Ok((route, args));
         }
         other_method = true;
     }
-    Err(if other_method { Rule::WrongMethod } else { Rule::UnknownRoute })
+    Err(if other_method {
+        Rule::WrongMethod
+    } else {
+        Rule::UnknownRoute
+    })
 }
 
 /// Matches a template. One trailing slash does not matter, save after `{*path}`.
@@ -276,7 +311,10 @@ mod tests {
         let args = fit(template, &segments("/2.0/repositories/w/r/src/main/a/b.rs")).unwrap();
         assert_eq!(args["path"], "a/b.rs");
         assert_eq!(args["repo"], "r");
-        assert_eq!(fit(template, &segments("/2.0/repositories/w/r/src/main/")).unwrap()["path"], "");
+        assert_eq!(
+            fit(template, &segments("/2.0/repositories/w/r/src/main/")).unwrap()["path"],
+            ""
+        );
         assert!(fit(template, &segments("/2.0/repositories/w/r/src/main")).is_none());
         let list = "/2.0/repositories/{workspace}";
         assert!(fit(list, &segments("/2.0/repositories/w/")).is_some());

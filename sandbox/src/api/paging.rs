@@ -39,15 +39,21 @@ pub(crate) fn answer(cx: &Cx, mut items: Vec<Value>, default_length: usize) -> O
         sort_by(&mut items, &sort).map_err(|e| cx.wrong(Rule::BadQuery, 400, &e))?;
     }
     let size = items.len();
-    let values: Vec<Value> =
-        items.into_iter().skip((page - 1).saturating_mul(length)).take(length).collect();
+    let values: Vec<Value> = items
+        .into_iter()
+        .skip((page - 1).saturating_mul(length))
+        .take(length)
+        .collect();
     let mut body = json!({"size": size, "page": page, "pagelen": length, "values": values});
     if let Some(map) = body.as_object_mut() {
         if page.saturating_mul(length) < size {
             map.insert("next".into(), json!(with_page(cx, &(page + 1).to_string())));
         }
         if page > 1 {
-            map.insert("previous".into(), json!(with_page(cx, &(page - 1).to_string())));
+            map.insert(
+                "previous".into(),
+                json!(with_page(cx, &(page - 1).to_string())),
+            );
         }
     }
     Ok(Reply::json(200, &body))

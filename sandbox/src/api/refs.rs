@@ -38,12 +38,16 @@ pub(super) async fn get(cx: Cx) -> Outcome {
     let repository = cx.repository()?;
     let dir = cx.git_dir(&repository);
     let all = refs::all(&dir).await?;
-    let found = all
-        .get(&full)
-        .ok_or_else(|| Reply::error(404, &format!("No such {}: {}", cx.arg("kind"), cx.arg("name"))))?;
+    let found = all.get(&full).ok_or_else(|| {
+        Reply::error(
+            404,
+            &format!("No such {}: {}", cx.arg("kind"), cx.arg("name")),
+        )
+    })?;
     let target = log::one(&dir, &found.commit).await?;
-    let value = cx.core.store.read(|state| {
-        wire::reference(&cx.core, state, &repository, found, target.as_ref())
-    });
+    let value = cx
+        .core
+        .store
+        .read(|state| wire::reference(&cx.core, state, &repository, found, target.as_ref()));
     Ok(Reply::json(200, &value))
 }

@@ -21,7 +21,11 @@ pub(super) async fn root(cx: Cx) -> Outcome {
     let repository = cx.repository()?;
     let hash = cx.resolve(&repository, "HEAD").await?;
     let full_name = cx.core.store.read(|s| s.full_name(&repository));
-    Ok(Reply::redirect(302, &cx.core.api(&format!("/repositories/{full_name}/src/{hash}/"))))
+    Ok(Reply::redirect(
+        302,
+        &cx.core
+            .api(&format!("/repositories/{full_name}/src/{hash}/")),
+    ))
 }
 
 pub(super) async fn get(cx: Cx) -> Outcome {
@@ -29,7 +33,8 @@ pub(super) async fn get(cx: Cx) -> Outcome {
     let (hash, path) = commit_and_path(&cx, &repository).await?;
     let dir = cx.git_dir(&repository);
     let node = tree::node(&dir, &hash, &path).await?;
-    let node = node.ok_or_else(|| Reply::error(404, &format!("No such file or directory: {path}")))?;
+    let node =
+        node.ok_or_else(|| Reply::error(404, &format!("No such file or directory: {path}")))?;
     let format = cx.call.param("format");
     match (node, format.as_deref()) {
         (Node::File { id, bytes }, None) => Ok(file(&cx, &path, &id, bytes)),
@@ -38,23 +43,38 @@ pub(super) async fn get(cx: Cx) -> Outcome {
                 Node::File { bytes, .. } => file_entry(&path, Some(bytes.len() as u64)),
                 Node::Directory => directory_entry(&path),
             };
-            Ok(Reply::json(200, &show(&cx.core, &repository, &hash, &entry)))
+            Ok(Reply::json(
+                200,
+                &show(&cx.core, &repository, &hash, &entry),
+            ))
         }
         (Node::Directory, None) => {
             let depth = match cx.call.param("max_depth") {
                 None => 1,
-                Some(text) => text.parse().ok().filter(|n| (1..=100).contains(n)).ok_or_else(
-                    || cx.wrong(Rule::BadQuery, 400, "max_depth must be a number from 1 to 100"),
-                )?,
+                Some(text) => text
+                    .parse()
+                    .ok()
+                    .filter(|n| (1..=100).contains(n))
+                    .ok_or_else(|| {
+                        cx.wrong(
+                            Rule::BadQuery,
+                            400,
+                            "max_depth must be a number from 1 to 100",
+                        )
+                    })?,
             };
             let entries = tree::list(&dir, &hash, &path, depth).await?;
-            let items =
-                entries.iter().map(|e| show(&cx.core, &repository, &hash, e)).collect();
+            let items = entries
+                .iter()
+                .map(|e| show(&cx.core, &repository, &hash, e))
+                .collect();
             paging::answer(&cx, items, 10)
         }
-        (_, Some(other)) => {
-            Err(cx.wrong(Rule::BadQuery, 400, &format!("format {other:?} is not served")))
-        }
+        (_, Some(other)) => Err(cx.wrong(
+            Rule::BadQuery,
+            400,
+            &format!("format {other:?} is not served"),
+        )),
     }
 }
 
@@ -62,7 +82,9 @@ pub(super) async fn get(cx: Cx) -> Outcome {
 fn file(cx: &Cx, path: &str, id: &str, bytes: Vec<u8>) -> Reply {
     let tag = format!("\"{id}\"");
     let known = cx.call.header("if-none-match").is_some_and(|given| {
-        given.split(',').any(|one| one.trim().trim_start_matches("W/") == tag)
+        given
+            .split(',')
+            .any(|one| one.trim().trim_start_matches("W/") == tag)
     });
     if known {
         return Reply::empty(304).with("etag", tag);
@@ -72,9 +94,10 @@ fn file(cx: &Cx, path: &str, id: &str, bytes: Vec<u8>) -> Reply {
         Err(_) => "application/octet-stream",
     };
     let name = path.rsplit('/').next().unwrap_or_default();
-    Reply::new(200, kind, bytes)
-        .with("etag", tag)
-        .with("content-disposition", format!("attachment; filename*=UTF-8''{}", encode(name)))
+    Reply::new(200, kind, bytes).with("etag", tag).with(
+        "content-disposition",
+        format!("attachment; filename*=UTF-8''{}", encode(name)),
+    )
 }
 
 async fn commit_and_path(cx: &Cx, repository: &Repository) -> Result<(String, String), Reply> {
@@ -86,11 +109,21 @@ async fn commit_and_path(cx: &Cx, repository: &Repository) -> Result<(String, St
 }
 
 fn file_entry(path: &str, size: Option<u64>) -> Entry {
-    Entry { path: path.to_owned(), kind: "blob".into(), mode: "100644".into(), size }
+    Entry {
+        path: path.to_owned(),
+        kind: "blob".into(),
+        mode: "100644".into(),
+        size,
+    }
 }
 
 fn directory_entry(path: &str) -> Entry {
-    Entry { path: path.to_owned(), kind: "tree".into(), mode: "040000".into(), size: None }
+    Entry {
+        path: path.to_owned(),
+        kind: "tree".into(),
+        mode: "040000".into(),
+        size: None,
+    }
 }
 
 fn show(core: &Core, repository: &Repository, hash: &str, entry: &Entry) -> Value {
@@ -141,10 +174,18 @@ pub(super) async fn history(cx: Cx) -> Outcome {
             Some(Node::File { bytes, .. }) => Some(bytes.len() as u64),
             _ => None,
         };
-        let mut value = show(&cx.core, &repository, &step.hash, &file_entry(&step.path, size));
+        let mut value = show(
+            &cx.core,
+            &repository,
+            &step.hash,
+            &file_entry(&step.path, size),
+        );
         let commit = commits.iter().find(|c| c.hash == step.hash);
         if let (Some(commit), Some(map)) = (commit, value.as_object_mut()) {
-            let shown = cx.core.store.read(|s| wire::commit(&cx.core, s, &repository, commit));
+            let shown = cx
+                .core
+                .store
+                .read(|s| wire::commit(&cx.core, s, &repository, commit));
             map.insert("commit".into(), shown);
         }
         items.push(value);
@@ -156,9 +197,12 @@ pub(super) async fn history(cx: Cx) -> Outcome {
 pub(super) async fn create(cx: Cx) -> Outcome {
     let repository = cx.repository()?;
     let fields = match cx.call.content_type() {
-        "application/x-www-form-urlencoded" => {
-            cx.call.form().into_iter().map(|(k, v)| (k, v.into_bytes())).collect()
-        }
+        "application/x-www-form-urlencoded" => cx
+            .call
+            .form()
+            .into_iter()
+            .map(|(k, v)| (k, v.into_bytes()))
+            .collect(),
         "multipart/form-data" => multipart(&cx.call)
             .await
             .map_err(|e| cx.wrong(Rule::BodyFormat, 400, &format!("multipart: {e}")))?,
@@ -169,7 +213,9 @@ pub(super) async fn create(cx: Cx) -> Outcome {
         .await
         .map_err(|refused| cx.wrong(Rule::BodyField, refused.0, &refused.1))?;
     let full_name = cx.core.store.read(|s| s.full_name(&repository));
-    let location = cx.core.api(&format!("/repositories/{full_name}/commit/{hash}"));
+    let location = cx
+        .core
+        .api(&format!("/repositories/{full_name}/commit/{hash}"));
     Ok(Reply::empty(201).with("location", location))
 }
 
@@ -212,7 +258,10 @@ fn read(cx: &Cx, fields: Vec<(String, Vec<u8>)>) -> Result<NewCommit, Reply> {
             "branch" => new.branch = value,
             "parents" => new.parent = Some(value),
             "files" => new.delete.push(value.trim_start_matches('/').to_owned()),
-            "author" => match value.rsplit_once(" <").and_then(|(n, m)| Some((n, m.strip_suffix('>')?))) {
+            "author" => match value
+                .rsplit_once(" <")
+                .and_then(|(n, m)| Some((n, m.strip_suffix('>')?)))
+            {
                 Some((name, mail)) if !name.is_empty() => {
                     name.clone_into(&mut new.author_name);
                     mail.clone_into(&mut new.author_email);
@@ -225,7 +274,11 @@ fn read(cx: &Cx, fields: Vec<(String, Vec<u8>)>) -> Result<NewCommit, Reply> {
     // A path that is deleted and given content at once keeps the content.
     new.delete.retain(|path| !new.files.contains_key(path));
     if !new.delete.iter().all(|path| is_path(path)) {
-        return Err(cx.wrong(Rule::BodyField, 400, "files holds something that is not a path"));
+        return Err(cx.wrong(
+            Rule::BodyField,
+            400,
+            "files holds something that is not a path",
+        ));
     }
     Ok(new)
 }
@@ -250,7 +303,9 @@ pub(crate) async fn api_commit(
     let lock = core.push_lock(repository);
     let guard = lock.lock().await;
     if new.branch.is_empty() {
-        new.branch = refs::main_branch(&dir).await.unwrap_or_else(|| "main".to_owned());
+        new.branch = refs::main_branch(&dir)
+            .await
+            .unwrap_or_else(|| "main".to_owned());
     }
     if !is_revision(&new.branch) {
         return Err(CommitRefused(400, "branch is not a branch name".to_owned()));
@@ -259,11 +314,16 @@ pub(crate) async fn api_commit(
         new.message = "Changes made through the API".to_owned();
     }
     let before = refs::all(&dir).await?;
-    let head = before.get(&format!("refs/heads/{}", new.branch)).map(|r| r.commit.clone());
+    let head = before
+        .get(&format!("refs/heads/{}", new.branch))
+        .map(|r| r.commit.clone());
     if let Some(parent) = &new.parent {
         let parent = refs::resolve(&dir, parent).await;
         if head.is_some() && parent != head {
-            return Err(CommitRefused(409, "parents is not the head of the branch".to_owned()));
+            return Err(CommitRefused(
+                409,
+                "parents is not the head of the branch".to_owned(),
+            ));
         }
         new.parent = parent;
     } else {

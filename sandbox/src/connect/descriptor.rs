@@ -100,16 +100,25 @@ pub(crate) fn judge(
     let (key, name, description) = (text("key"), text("name"), text("description"));
     let base_url = text("baseUrl");
     check_base(&base_url, uri, &mut wrong);
-    let kind = map.get("authentication").and_then(|a| a.get("type")).and_then(Value::as_str);
+    let kind = map
+        .get("authentication")
+        .and_then(|a| a.get("type"))
+        .and_then(Value::as_str);
     if !matches!(kind, Some("jwt" | "JWT")) {
         wrong.push("authentication.type must be \"jwt\"".to_owned());
     }
     let mut path = |name: &str| {
-        let value = map.get("lifecycle").and_then(|l| l.get(name)).and_then(Value::as_str);
-        value.filter(|path| path.starts_with('/')).map(str::to_owned).unwrap_or_else(|| {
-            wrong.push(format!("lifecycle.{name} must be a path under baseUrl"));
-            String::new()
-        })
+        let value = map
+            .get("lifecycle")
+            .and_then(|l| l.get(name))
+            .and_then(Value::as_str);
+        value
+            .filter(|path| path.starts_with('/'))
+            .map(str::to_owned)
+            .unwrap_or_else(|| {
+                wrong.push(format!("lifecycle.{name} must be a path under baseUrl"));
+                String::new()
+            })
     };
     let (installed, uninstalled) = (path("installed"), path("uninstalled"));
     let scopes = check_scopes(map.get("scopes"), &mut wrong);
@@ -175,7 +184,10 @@ fn check_scopes(value: Option<&Value>, wrong: &mut Vec<String>) -> Vec<String> {
 
 fn check_contexts(value: Option<&Value>, wrong: &mut Vec<String>) {
     let known = |v: &Value| matches!(v.as_str(), Some("account" | "personal"));
-    let fine = value.is_none_or(|v| v.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(known)));
+    let fine = value.is_none_or(|v| {
+        v.as_array()
+            .is_some_and(|l| !l.is_empty() && l.iter().all(known))
+    });
     if !fine {
         wrong.push("contexts must be a list of \"account\" or \"personal\"".to_owned());
     }
@@ -186,14 +198,23 @@ fn check_modules(value: Option<&Value>, wrong: &mut Vec<String>) -> Option<Strin
         wrong.push("modules must be an object".to_owned());
         return None;
     };
-    for name in modules.keys().filter(|name| !MODULES.contains(&name.as_str())) {
+    for name in modules
+        .keys()
+        .filter(|name| !MODULES.contains(&name.as_str()))
+    {
         wrong.push(format!("unknown module {name:?}"));
     }
     let redirect = modules.get("postInstallRedirect")?;
-    let key = redirect.get("key").and_then(Value::as_str).unwrap_or_default();
+    let key = redirect
+        .get("key")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let key_fits = (1..=128).contains(&key.len())
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let url = redirect.get("url").and_then(Value::as_str).filter(|url| url.starts_with('/'));
+    let url = redirect
+        .get("url")
+        .and_then(Value::as_str)
+        .filter(|url| url.starts_with('/'));
     if !key_fits || url.is_none() {
         wrong.push("postInstallRedirect needs a key and a url under baseUrl".to_owned());
     }
@@ -217,7 +238,10 @@ mod tests {
     }
 
     fn check(value: &Value) -> Result<Descriptor, Vec<String>> {
-        judge(value.as_object().unwrap(), Some("http://127.0.0.1:9000/descriptor/"))
+        judge(
+            value.as_object().unwrap(),
+            Some("http://127.0.0.1:9000/descriptor/"),
+        )
     }
 
     #[test]
@@ -235,11 +259,19 @@ mod tests {
             ("baseUrl", json!("http://example.org"), "https"),
             ("baseUrl", json!("http://127.0.0.1:900"), "served under"),
             ("authentication", json!({"type": "none"}), "authentication"),
-            ("lifecycle", json!({"installed": "/x"}), "lifecycle.uninstalled"),
+            (
+                "lifecycle",
+                json!({"installed": "/x"}),
+                "lifecycle.uninstalled",
+            ),
             ("scopes", json!(["issues"]), "unknown scope"),
             ("contexts", json!(["team"]), "contexts"),
             ("modules", json!({"webPanel": []}), "unknown module"),
-            ("modules", json!({"postInstallRedirect": {"key": "a b", "url": "/x"}}), "postInstallRedirect"),
+            (
+                "modules",
+                json!({"postInstallRedirect": {"key": "a b", "url": "/x"}}),
+                "postInstallRedirect",
+            ),
         ];
         for (key, value, part) in cases {
             let mut bad = good();

@@ -74,7 +74,12 @@ pub(crate) async fn install(core: &Core, request: &InstallRequest) -> Result<Ins
         (Some(path), true) => signed_url(core, &install.client_key, path),
         _ => None,
     };
-    Ok(Installed { client_key: install.client_key, redirect, status, body: text })
+    Ok(Installed {
+        client_key: install.client_key,
+        redirect,
+        status,
+        body: text,
+    })
 }
 
 fn descriptor_uri(core: &Core, request: &InstallRequest) -> Result<String, Refused> {
@@ -82,9 +87,16 @@ fn descriptor_uri(core: &Core, request: &InstallRequest) -> Result<String, Refus
         (Some(uri), None) => Ok(uri.clone()),
         (None, Some(key)) => core
             .store
-            .read(|s| s.apps.iter().find(|a| a.key == *key).map(|a| a.descriptor_uri.clone()))
+            .read(|s| {
+                s.apps
+                    .iter()
+                    .find(|a| a.key == *key)
+                    .map(|a| a.descriptor_uri.clone())
+            })
             .ok_or_else(|| Refused(vec!["no app is registered under this addon_key".to_owned()])),
-        _ => Err(Refused(vec!["exactly one of descriptor_uri and addon_key".to_owned()])),
+        _ => Err(Refused(vec![
+            "exactly one of descriptor_uri and addon_key".to_owned(),
+        ])),
     }
 }
 
@@ -136,7 +148,9 @@ fn prepare(
             post_install_path: descriptor.post_install.clone(),
             scopes: descriptor.scopes.clone(),
             workspace,
-            secret: before.as_ref().map_or_else(|| fresh.clone(), |b| b.secret.clone()),
+            secret: before
+                .as_ref()
+                .map_or_else(|| fresh.clone(), |b| b.secret.clone()),
             new_secret: Some(fresh),
             live: before.as_ref().is_some_and(|b| b.live),
             installed_on: now,
@@ -163,27 +177,39 @@ fn finish(
     before: Option<Install>,
     taken: bool,
 ) -> Result<(), Refused> {
-    let write = core.store.write(|state| match (state.install_mut(&install.client_key), before) {
-        (Some(stored), _) if taken => {
-            *stored = install.clone();
-            stored.live = true;
-            if let Some(secret) = stored.new_secret.take() {
-                stored.secret = secret;
+    let write = core.store.write(
+        |state| match (state.install_mut(&install.client_key), before) {
+            (Some(stored), _) if taken => {
+                *stored = install.clone();
+                stored.live = true;
+                if let Some(secret) = stored.new_secret.take() {
+                    stored.secret = secret;
+                }
             }
-        }
-        (Some(stored), Some(before)) => *stored = before,
-        _ => state.installs.retain(|i| i.client_key != install.client_key),
-    });
+            (Some(stored), Some(before)) => *stored = before,
+            _ => state
+                .installs
+                .retain(|i| i.client_key != install.client_key),
+        },
+    );
     write.map_err(|error| Refused(vec![error.to_string()]))
 }
 
 /// Uninstalls: marks the install dead after a signed `uninstalled` call. The app's answer does
 /// not matter to Bitbucket; it is given back for tests.
 pub(crate) async fn uninstall(core: &Core, client_key: &str) -> Option<(u16, String)> {
-    let install = core.store.read(|s| s.install(client_key).filter(|i| i.live).cloned())?;
+    let install = core
+        .store
+        .read(|s| s.install(client_key).filter(|i| i.live).cloned())?;
     let body = lifecycle_body(core, &install, "uninstalled");
-    let answer =
-        call(core, &install, &install.uninstalled_path, &body, Some(&install.secret)).await;
+    let answer = call(
+        core,
+        &install,
+        &install.uninstalled_path,
+        &body,
+        Some(&install.secret),
+    )
+    .await;
     let stored = core.store.write(|state| {
         if let Some(stored) = state.install_mut(client_key) {
             stored.live = false;
@@ -213,9 +239,13 @@ pub(crate) fn token(
     method: &str,
     url: &Url,
 ) -> String {
-    let base = Url::parse(&install.base_url).map(|u| u.path().to_owned()).unwrap_or_default();
+    let base = Url::parse(&install.base_url)
+        .map(|u| u.path().to_owned())
+        .unwrap_or_default();
     let path = url.path();
-    let path = path.strip_prefix(base.trim_end_matches('/')).unwrap_or(path);
+    let path = path
+        .strip_prefix(base.trim_end_matches('/'))
+        .unwrap_or(path);
     let now = core.clock.now().timestamp();
     let user = core.store.read(|s| {
         let owner = s.workspace(&install.workspace).map(|w| w.owner.clone());
@@ -259,8 +289,11 @@ async fn call(
     let Ok(url) = Url::parse(&format!("{}{path}", install.base_url)) else {
         return (0, "the callback is not a URL".to_owned());
     };
-    let mut request =
-        core.http.post(url.clone()).timeout(Duration::from_secs(30)).json(body);
+    let mut request = core
+        .http
+        .post(url.clone())
+        .timeout(Duration::from_secs(30))
+        .json(body);
     if let Some(secret) = secret {
         let token = token(core, install, secret, "POST", &url);
         request = request.header("Authorization", format!("JWT {token}"));

@@ -12,14 +12,22 @@ use crate::reply::{Outcome, Reply};
 
 pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     if call.method == "POST" && !crate::pages::same_origin(&call) {
-        return Err(problem(403, &["this form was sent from another site".to_owned()]));
+        return Err(problem(
+            403,
+            &["this form was sent from another site".to_owned()],
+        ));
     }
     match (call.method.as_str(), call.path.as_str()) {
         ("GET", "/site/addons/authorize") => authorize(&core, &call).await,
         ("POST", "/site/addons/authorize") => grant(&core, &call).await,
         ("POST", "/site/addons/uninstall") => uninstall(&core, &call).await,
         _ => {
-            core.violation(Rule::UnknownRoute, &call.method, &call.target(), "not served");
+            core.violation(
+                Rule::UnknownRoute,
+                &call.method,
+                &call.target(),
+                "not served",
+            );
             Err(problem(404, &["there is no such page".to_owned()]))
         }
     }
@@ -34,7 +42,9 @@ struct Link {
 fn link(pairs: Vec<(String, String)>) -> Link {
     let get = |name: &str| {
         let found = pairs.iter().rev().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty())
     };
     Link {
         request: InstallRequest {
@@ -52,16 +62,17 @@ fn wrong_link(core: &Core, call: &Call, detail: &str) -> Reply {
     problem(400, &[detail.to_owned()])
 }
 
-async fn checked(
-    core: &Core,
-    call: &Call,
-    link: &Link,
-) -> Result<descriptor::Descriptor, Reply> {
+async fn checked(core: &Core, call: &Call, link: &Link) -> Result<descriptor::Descriptor, Reply> {
     let uri = match (&link.request.descriptor_uri, &link.request.addon_key) {
         (Some(uri), None) => uri.clone(),
         (None, Some(key)) => core
             .store
-            .read(|s| s.apps.iter().find(|a| a.key == *key).map(|a| a.descriptor_uri.clone()))
+            .read(|s| {
+                s.apps
+                    .iter()
+                    .find(|a| a.key == *key)
+                    .map(|a| a.descriptor_uri.clone())
+            })
             .ok_or_else(|| wrong_link(core, call, "no app is registered under this addon_key"))?,
         _ => {
             let detail = "exactly one of descriptor_uri and addon_key is needed";
@@ -69,14 +80,23 @@ async fn checked(
         }
     };
     let descriptor = descriptor::fetch(core, &uri).await.map_err(|wrong| {
-        core.violation(Rule::Descriptor, &call.method, &call.target(), wrong.join("; "));
+        core.violation(
+            Rule::Descriptor,
+            &call.method,
+            &call.target(),
+            wrong.join("; "),
+        );
         problem(400, &wrong)
     })?;
     if let Some(back) = &link.redirect_uri
         && *back != descriptor.base_url
         && !back.starts_with(&format!("{}/", descriptor.base_url))
     {
-        return Err(wrong_link(core, call, "redirect_uri must start with the app's baseUrl"));
+        return Err(wrong_link(
+            core,
+            call,
+            "redirect_uri must start with the app's baseUrl",
+        ));
     }
     Ok(descriptor)
 }
@@ -86,12 +106,19 @@ async fn authorize(core: &Core, call: &Call) -> Outcome {
     let descriptor = checked(core, call, &link).await?;
     let choices = core.store.read(|state| {
         let options = state.workspaces.iter().map(|w| {
-            format!(r#"<option value="{}">{}</option>"#, escape(&w.slug), escape(&w.name))
+            format!(
+                r#"<option value="{}">{}</option>"#,
+                escape(&w.slug),
+                escape(&w.name)
+            )
         });
         options.collect::<String>()
     });
-    let scopes: String =
-        descriptor.scopes.iter().map(|s| format!("<li><code>{}</code></li>", escape(s))).collect();
+    let scopes: String = descriptor
+        .scopes
+        .iter()
+        .map(|s| format!("<li><code>{}</code></li>", escape(s)))
+        .collect();
     let hidden: String = [
         ("descriptor_uri", &link.request.descriptor_uri),
         ("addon_key", &link.request.addon_key),
@@ -99,7 +126,12 @@ async fn authorize(core: &Core, call: &Call) -> Outcome {
     ]
     .into_iter()
     .filter_map(|(name, value)| value.as_ref().map(|v| (name, v)))
-    .map(|(name, v)| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escape(v)))
+    .map(|(name, v)| {
+        format!(
+            r#"<input type="hidden" name="{name}" value="{}">"#,
+            escape(v)
+        )
+    })
     .collect();
     let form = if choices.is_empty() {
         "<p>There is no workspace to install it on.</p>".to_owned()
@@ -137,7 +169,10 @@ async fn grant(core: &Core, call: &Call) -> Outcome {
         Some(back) => back_to(back, &installed.client_key),
         None => installed.redirect.clone(),
     };
-    Ok(Reply::redirect(302, &target.unwrap_or_else(|| "/".to_owned())))
+    Ok(Reply::redirect(
+        302,
+        &target.unwrap_or_else(|| "/".to_owned()),
+    ))
 }
 
 fn back_to(redirect_uri: &str, client_key: &str) -> Option<String> {
@@ -167,14 +202,23 @@ async fn uninstall(core: &Core, call: &Call) -> Outcome {
     let key = call.field("client_key").unwrap_or_default();
     match install::uninstall(core, &key).await {
         Some(_) => Ok(Reply::redirect(303, "/")),
-        None => Err(problem(404, &["no live install has this client key".to_owned()])),
+        None => Err(problem(
+            404,
+            &["no live install has this client key".to_owned()],
+        )),
     }
 }
 
 fn problem(status: u16, lines: &[String]) -> Reply {
-    let lines: String = lines.iter().map(|l| format!("<li>{}</li>", escape(l))).collect();
+    let lines: String = lines
+        .iter()
+        .map(|l| format!("<li>{}</li>", escape(l)))
+        .collect();
     Reply::html(
         status,
-        page("Not possible", &format!("<h1>This is not possible</h1><ul>{lines}</ul>")),
+        page(
+            "Not possible",
+            &format!("<h1>This is not possible</h1><ul>{lines}</ul>"),
+        ),
     )
 }

@@ -26,9 +26,21 @@ pub(crate) struct Options {
 /// A commit against its first parent; the root commit against nothing.
 pub(crate) async fn of_commit(dir: &Path, hash: &str) -> Sides {
     let parent = format!("{hash}^1");
-    let old = run(dir, &["rev-parse", "--verify", "--quiet", "--end-of-options", &parent]).await;
+    let old = run(
+        dir,
+        &[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &parent,
+        ],
+    )
+    .await;
     Sides {
-        old: old.map_or(EMPTY_TREE.to_owned(), |o| String::from_utf8_lossy(&o).trim().to_owned()),
+        old: old.map_or(EMPTY_TREE.to_owned(), |o| {
+            String::from_utf8_lossy(&o).trim().to_owned()
+        }),
         new: hash.to_owned(),
     }
 }
@@ -38,24 +50,44 @@ pub(crate) async fn of_commit(dir: &Path, hash: &str) -> Sides {
 pub(crate) async fn between(dir: &Path, source: &str, destination: &str, topic: bool) -> Sides {
     let mut old = destination.to_owned();
     if topic
-        && let Ok(base) = run(dir, &["merge-base", "--end-of-options", destination, source]).await
+        && let Ok(base) = run(
+            dir,
+            &["merge-base", "--end-of-options", destination, source],
+        )
+        .await
     {
         old = String::from_utf8_lossy(&base).trim().to_owned();
     }
-    Sides { old, new: source.to_owned() }
+    Sides {
+        old,
+        new: source.to_owned(),
+    }
 }
 
 fn arguments(first: &[&str], sides: &Sides, options: &Options) -> Vec<String> {
-    let mut args: Vec<String> = ["diff", "--no-ext-diff", "--no-textconv"].map(str::to_owned).into();
+    let mut args: Vec<String> = ["diff", "--no-ext-diff", "--no-textconv"]
+        .map(str::to_owned)
+        .into();
     args.extend(first.iter().map(|s| (*s).to_owned()));
-    args.push(if options.no_renames { "--no-renames" } else { "-M" }.to_owned());
+    args.push(
+        if options.no_renames {
+            "--no-renames"
+        } else {
+            "-M"
+        }
+        .to_owned(),
+    );
     if options.ignore_whitespace {
         args.push("-w".to_owned());
     }
     if let Some(lines) = options.context {
         args.push(format!("-U{lines}"));
     }
-    args.extend(["--end-of-options".to_owned(), sides.old.clone(), sides.new.clone()]);
+    args.extend([
+        "--end-of-options".to_owned(),
+        sides.old.clone(),
+        sides.new.clone(),
+    ]);
     args.push("--".to_owned());
     args.extend(options.paths.iter().cloned());
     args
@@ -78,19 +110,33 @@ pub(crate) struct Stat {
 }
 
 /// Changed files in git's order.
-pub(crate) async fn stats(dir: &Path, sides: &Sides, options: &Options) -> anyhow::Result<Vec<Stat>> {
-    let output = run(dir, &arguments(&["--raw", "--numstat", "-z"], sides, options)).await?;
+pub(crate) async fn stats(
+    dir: &Path,
+    sides: &Sides,
+    options: &Options,
+) -> anyhow::Result<Vec<Stat>> {
+    let output = run(
+        dir,
+        &arguments(&["--raw", "--numstat", "-z"], sides, options),
+    )
+    .await?;
     Ok(parse(&output))
 }
 
 /// The raw part comes first (`:modes hashes status`, path, new path of a rename), then one
 /// numstat record a file in the same order.
 fn parse(output: &[u8]) -> Vec<Stat> {
-    let mut fields =
-        output.split(|b| *b == 0).map(|f| String::from_utf8_lossy(f).into_owned()).peekable();
+    let mut fields = output
+        .split(|b| *b == 0)
+        .map(|f| String::from_utf8_lossy(f).into_owned())
+        .peekable();
     let mut stats = Vec::new();
     while let Some(head) = fields.next_if(|f| f.starts_with(':')) {
-        let letter = head.rsplit(' ').next().and_then(|s| s.chars().next()).unwrap_or('M');
+        let letter = head
+            .rsplit(' ')
+            .next()
+            .and_then(|s| s.chars().next())
+            .unwrap_or('M');
         let first = fields.next();
         let (status, old, new) = match letter {
             'A' => ("added", None, first),
@@ -99,7 +145,13 @@ fn parse(output: &[u8]) -> Vec<Stat> {
             'C' => ("added", None, fields.next()),
             _ => ("modified", first.clone(), first),
         };
-        stats.push(Stat { status, added: 0, removed: 0, old, new });
+        stats.push(Stat {
+            status,
+            added: 0,
+            removed: 0,
+            old,
+            new,
+        });
     }
     for stat in &mut stats {
         let Some(record) = fields.next() else { break };
@@ -130,8 +182,17 @@ mod tests {
             3\t1\tx\x002\t0\t\0old\0new\0-\t-\tbin\0";
         let stats = parse(output);
         assert_eq!(stats.len(), 3);
-        assert_eq!(stats.first().map(|s| (s.status, s.added, s.removed)), Some(("modified", 3, 1)));
-        assert_eq!(stats.get(1).map(|s| (s.status, s.added, s.new.as_deref())), Some(("renamed", 2, Some("new"))));
-        assert_eq!(stats.get(2).map(|s| (s.status, s.added, s.old.clone())), Some(("added", 0, None)));
+        assert_eq!(
+            stats.first().map(|s| (s.status, s.added, s.removed)),
+            Some(("modified", 3, 1))
+        );
+        assert_eq!(
+            stats.get(1).map(|s| (s.status, s.added, s.new.as_deref())),
+            Some(("renamed", 2, Some("new")))
+        );
+        assert_eq!(
+            stats.get(2).map(|s| (s.status, s.added, s.old.clone())),
+            Some(("added", 0, None))
+        );
     }
 }

@@ -14,14 +14,26 @@ use crate::reply::{Outcome, Reply};
 /// but the user name of basic authentication says who pushes.
 pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     let unknown = || {
-        core.violation(Rule::UnknownRoute, &call.method, &call.target(), "not a git address");
+        core.violation(
+            Rule::UnknownRoute,
+            &call.method,
+            &call.target(),
+            "not a git address",
+        );
         Reply::new(404, "text/plain", "not found\n")
     };
     let segments = call.segments();
-    let [workspace, repo, rest @ ..] = segments.as_slice() else { return Err(unknown()) };
-    let Some(slug) = repo.strip_suffix(".git") else { return Err(unknown()) };
+    let [workspace, repo, rest @ ..] = segments.as_slice() else {
+        return Err(unknown());
+    };
+    let Some(slug) = repo.strip_suffix(".git") else {
+        return Err(unknown());
+    };
     let service = rest.join("/");
-    if !matches!(service.as_str(), "info/refs" | "git-upload-pack" | "git-receive-pack" | "HEAD") {
+    if !matches!(
+        service.as_str(),
+        "info/refs" | "git-upload-pack" | "git-receive-pack" | "HEAD"
+    ) {
         return Err(unknown());
     }
     let Some(repository) = core.store.read(|s| s.repository(workspace, slug).cloned()) else {
@@ -47,19 +59,18 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
 fn user(call: &Call) -> Option<String> {
     use base64::Engine as _;
     let text = call.header("authorization")?.strip_prefix("Basic ")?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     let text = String::from_utf8(bytes).ok()?;
     text.split_once(':').map(|(name, _)| name.to_owned())
 }
 
-async fn cgi(
-    core: &Core,
-    call: &Call,
-    dir: &std::path::Path,
-    service: &str,
-) -> Outcome {
+async fn cgi(core: &Core, call: &Call, dir: &std::path::Path, service: &str) -> Outcome {
     let root = core.data_dir.join("git");
-    let inside = dir.strip_prefix(&root).context("a repository outside the data folder")?;
+    let inside = dir
+        .strip_prefix(&root)
+        .context("a repository outside the data folder")?;
     let mut backend = command(dir);
     backend
         .arg("http-backend")
@@ -99,7 +110,11 @@ fn parse(output: &[u8]) -> Reply {
         }
         match line.split_once(": ") {
             Some(("Status", value)) => {
-                status = value.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or(500);
+                status = value
+                    .split(' ')
+                    .next()
+                    .and_then(|s| s.parse().ok())
+                    .unwrap_or(500);
             }
             Some((name, value)) if name.eq_ignore_ascii_case("content-type") => {
                 value.clone_into(&mut content_type);

@@ -73,8 +73,15 @@ pub(crate) async fn exactly(dir: &Path, hashes: &[String]) -> anyhow::Result<Vec
     if hashes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut args: Vec<String> =
-        ["log", "-z", "--no-walk=unsorted", FORMAT, "--end-of-options"].map(str::to_owned).into();
+    let mut args: Vec<String> = [
+        "log",
+        "-z",
+        "--no-walk=unsorted",
+        FORMAT,
+        "--end-of-options",
+    ]
+    .map(str::to_owned)
+    .into();
     args.extend(hashes.iter().cloned());
     args.push("--".to_owned());
     Ok(parse(&run(dir, &args).await?))
@@ -110,7 +117,8 @@ fn parse(output: &[u8]) -> Vec<Commit> {
 
 /// Bitbucket writes UTC as `+00:00`, newer git as `Z`.
 fn offset(date: &str) -> String {
-    date.strip_suffix('Z').map_or_else(|| date.to_owned(), |time| format!("{time}+00:00"))
+    date.strip_suffix('Z')
+        .map_or_else(|| date.to_owned(), |time| format!("{time}+00:00"))
 }
 
 /// One step in the history of a file.

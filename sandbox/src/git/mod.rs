@@ -26,7 +26,14 @@ pub(crate) fn command(dir: &Path) -> Command {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .args(["-c", "safe.directory=*", "-c", "core.quotepath=off", "-c", "gc.auto=0"])
+        .args([
+            "-c",
+            "safe.directory=*",
+            "-c",
+            "core.quotepath=off",
+            "-c",
+            "gc.auto=0",
+        ])
         .args(["-c", "receive.autogc=false", "-c", "http.receivepack=true"])
         .arg("--literal-pathspecs")
         .kill_on_drop(true)
@@ -42,7 +49,10 @@ pub(crate) fn command(dir: &Path) -> Command {
 /// When git cannot be started or exits with a failure; the text holds its last words.
 pub(crate) async fn run<S: AsRef<str>>(dir: &Path, args: &[S]) -> anyhow::Result<Vec<u8>> {
     let mut command = command(dir);
-    command.arg("-C").arg(dir).args(args.iter().map(AsRef::as_ref));
+    command
+        .arg("-C")
+        .arg(dir)
+        .args(args.iter().map(AsRef::as_ref));
     finish(command, &[]).await
 }
 
@@ -62,7 +72,10 @@ pub(crate) async fn finish(mut command: Command, input: &[u8]) -> anyhow::Result
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);
     let output = output.context("wait for git")?;
     if !output.status.success() {
-        bail!("git failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "git failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(output.stdout)
 }
@@ -81,15 +94,21 @@ pub(crate) fn is_revision(text: &str) -> bool {
         && !text.starts_with('-')
         && !text.contains("..")
         && !text.contains("@{")
-        && !text.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+        && !text
+            .chars()
+            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
 }
 
 /// Whether a text is a path inside a tree: relative, without `.` and `..`.
 pub(crate) fn is_path(text: &str) -> bool {
+    if text.is_empty() {
+        return true;
+    }
     let text = text.strip_suffix('/').unwrap_or(text);
-    text.is_empty()
-        || (!text.contains('\0')
-            && text.split('/').all(|part| !part.is_empty() && part != "." && part != ".."))
+    !text.contains('\0')
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 #[cfg(test)]
@@ -101,7 +120,9 @@ mod tests {
         for good in ["main", "feature/x", "0a1b2c", "HEAD", "v1.0"] {
             assert!(is_revision(good), "{good}");
         }
-        for bad in ["", "-n1", "--all", "a..b", "a:b", "a^", "a~1", "a@{1}", "a b", "a\nb"] {
+        for bad in [
+            "", "-n1", "--all", "a..b", "a:b", "a^", "a~1", "a@{1}", "a b", "a\nb",
+        ] {
             assert!(!is_revision(bad), "{bad:?}");
         }
         for good in ["", "a", "a/b.rs", "a/", "-x", "a b/ü"] {

@@ -49,8 +49,17 @@ pub(crate) async fn after(
     })?;
     Ok(Some(core.store.read(|state| {
         let person = pusher
-            .and_then(|name| state.users.iter().find(|u| u.nickname.eq_ignore_ascii_case(name)))
-            .or_else(|| state.workspace(&repository.workspace).and_then(|w| state.user(&w.owner)));
+            .and_then(|name| {
+                state
+                    .users
+                    .iter()
+                    .find(|u| u.nickname.eq_ignore_ascii_case(name))
+            })
+            .or_else(|| {
+                state
+                    .workspace(&repository.workspace)
+                    .and_then(|w| state.user(&w.owner))
+            });
         json!({
             "actor": person.map(|user| wire::user(core, user)),
             "repository": wire::event_repository(core, state, repository),
@@ -93,7 +102,11 @@ async fn change(
         Some(old) => vec![old.commit.clone()],
         None => before.values().map(|r| r.commit.clone()).collect(),
     };
-    let range = Range { include: vec![new.commit.clone()], exclude, path: None };
+    let range = Range {
+        include: vec![new.commit.clone()],
+        exclude,
+        path: None,
+    };
     let mut commits = log::log(dir, &range, 0, LISTED + 1).await?;
     let truncated = commits.len() > LISTED;
     commits.truncate(LISTED);
@@ -103,7 +116,10 @@ async fn change(
     };
     let full_name = core.store.read(|s| s.full_name(repository));
     let commits: Vec<Value> = core.store.read(|state| {
-        commits.iter().map(|c| wire::commit(core, state, repository, c)).collect()
+        commits
+            .iter()
+            .map(|c| wire::commit(core, state, repository, c))
+            .collect()
     });
     Ok(json!({
         "old": old_json, "new": new_json,
@@ -120,12 +136,16 @@ async fn reference(
     reference: &Ref,
 ) -> anyhow::Result<Value> {
     let target = log::one(dir, &reference.commit).await?;
-    Ok(core.store.read(|s| wire::reference(core, s, repository, reference, target.as_ref())))
+    Ok(core
+        .store
+        .read(|s| wire::reference(core, s, repository, reference, target.as_ref())))
 }
 
 fn links(core: &Core, full_name: &str, old: Option<&Ref>, new: &Ref) -> Value {
-    let mut commits =
-        core.api(&format!("/repositories/{full_name}/commits?include={}", new.commit));
+    let mut commits = core.api(&format!(
+        "/repositories/{full_name}/commits?include={}",
+        new.commit
+    ));
     if let Some(old) = old {
         commits.push_str(&format!("&exclude={}", old.commit));
     }

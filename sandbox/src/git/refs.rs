@@ -27,13 +27,19 @@ pub(crate) struct TagNote {
 impl Ref {
     /// `branch` or `tag`, as the API names it.
     pub(crate) fn kind(&self) -> &'static str {
-        if self.full.starts_with("refs/tags/") { "tag" } else { "branch" }
+        if self.full.starts_with("refs/tags/") {
+            "tag"
+        } else {
+            "branch"
+        }
     }
 
     /// The name without its prefix.
     pub(crate) fn name(&self) -> &str {
         let full = &self.full;
-        full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/tags/")).unwrap_or(full)
+        full.strip_prefix("refs/heads/")
+            .or_else(|| full.strip_prefix("refs/tags/"))
+            .unwrap_or(full)
     }
 }
 
@@ -43,8 +49,10 @@ const FORMAT: &str = "--format=%(refname)%00%(objectname)%00%(*objectname)%00%(o
 /// All branches and tags by full name. Refs that lead to no commit are left out.
 pub(crate) async fn all(dir: &Path) -> anyhow::Result<BTreeMap<String, Ref>> {
     let output = run(dir, &["for-each-ref", FORMAT, "refs/heads", "refs/tags"]).await?;
-    let fields: Vec<String> =
-        output.split(|b| *b == 0).map(|f| String::from_utf8_lossy(f).into_owned()).collect();
+    let fields: Vec<String> = output
+        .split(|b| *b == 0)
+        .map(|f| String::from_utf8_lossy(f).into_owned())
+        .collect();
     let refs = fields.chunks_exact(7).filter_map(|chunk| {
         let [full, object, peeled, kind, tagger, date, message] = chunk else {
             return None;
@@ -57,7 +65,16 @@ pub(crate) async fn all(dir: &Path) -> anyhow::Result<BTreeMap<String, Ref>> {
         });
         let commit = if peeled.is_empty() { object } else { peeled };
         let counts = kind == "commit" || (kind == "tag" && !peeled.is_empty());
-        counts.then(|| (full.clone(), Ref { full, commit: commit.clone(), tag: note }))
+        counts.then(|| {
+            (
+                full.clone(),
+                Ref {
+                    full,
+                    commit: commit.clone(),
+                    tag: note,
+                },
+            )
+        })
     });
     Ok(refs.collect())
 }
@@ -73,7 +90,11 @@ pub(crate) async fn resolve(dir: &Path, revision: &str) -> Option<String> {
         format!("{revision}^{{commit}}"),
     ];
     for name in &names {
-        let found = run(dir, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]).await;
+        let found = run(
+            dir,
+            &["rev-parse", "--verify", "--quiet", "--end-of-options", name],
+        )
+        .await;
         if let Ok(output) = found {
             return Some(String::from_utf8_lossy(&output).trim().to_owned());
         }
@@ -86,11 +107,27 @@ pub(crate) async fn main_branch(dir: &Path) -> Option<String> {
     let output = run(dir, &["symbolic-ref", "--short", "HEAD"]).await.ok()?;
     let name = String::from_utf8_lossy(&output).trim().to_owned();
     let full = format!("refs/heads/{name}");
-    run(dir, &["rev-parse", "--verify", "--quiet", "--end-of-options", &full]).await.ok()?;
+    run(
+        dir,
+        &[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &full,
+        ],
+    )
+    .await
+    .ok()?;
     Some(name)
 }
 
 /// Whether `old` is in the history of `new`.
 pub(crate) async fn is_ancestor(dir: &Path, old: &str, new: &str) -> bool {
-    run(dir, &["merge-base", "--is-ancestor", "--end-of-options", old, new]).await.is_ok()
+    run(
+        dir,
+        &["merge-base", "--is-ancestor", "--end-of-options", old, new],
+    )
+    .await
+    .is_ok()
 }

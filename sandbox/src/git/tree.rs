@@ -20,14 +20,27 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum Node {
     /// A file: its object hash and bytes.
-    File { id: String, bytes: Vec<u8> },
+    File {
+        id: String,
+        bytes: Vec<u8>,
+    },
     Directory,
 }
 
 /// Looks a path up; none when the commit has no such path.
 pub(crate) async fn node(dir: &Path, commit: &str, path: &str) -> anyhow::Result<Option<Node>> {
     let object = format!("{commit}:{}", path.trim_end_matches('/'));
-    let found = run(dir, &["rev-parse", "--verify", "--quiet", "--end-of-options", &object]).await;
+    let found = run(
+        dir,
+        &[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &object,
+        ],
+    )
+    .await;
     let Ok(output) = found else { return Ok(None) };
     let id = String::from_utf8_lossy(&output).trim().to_owned();
     let kind = run(dir, &["cat-file", "-t", &id]).await.unwrap_or_default();
@@ -56,7 +69,11 @@ pub(crate) async fn list(
     }
     args.extend(["--end-of-options", object.as_str()]);
     let output = run(dir, &args).await?;
-    let prefix = if base.is_empty() { String::new() } else { format!("{base}/") };
+    let prefix = if base.is_empty() {
+        String::new()
+    } else {
+        format!("{base}/")
+    };
     let mut entries: Vec<Entry> = output
         .split(|b| *b == 0)
         .filter_map(|line| entry(&String::from_utf8_lossy(line), &prefix))
@@ -74,5 +91,10 @@ fn entry(line: &str, prefix: &str) -> Option<Entry> {
     let mode = words.next()?.to_owned();
     let kind = words.next()?.to_owned();
     let size = words.nth(1).and_then(|text| text.parse().ok());
-    Some(Entry { path: format!("{prefix}{name}"), kind, mode, size })
+    Some(Entry {
+        path: format!("{prefix}{name}"),
+        kind,
+        mode,
+        size,
+    })
 }

@@ -40,14 +40,16 @@ async fn with_index(
     if let Some(parent) = &new.parent {
         step(dir, index, &["read-tree", parent], &[]).await?;
     }
+    // One record a path; mode 0 takes the path out of the index.
+    let mut records = Vec::new();
     for (path, content) in &new.files {
         let blob = step(dir, index, &["hash-object", "-w", "--stdin"], content).await?;
-        let info = format!("100644,{blob},{path}");
-        step(dir, index, &["update-index", "--add", "--cacheinfo", &info], &[]).await?;
+        records.extend_from_slice(format!("100644 {blob}\t{path}\0").as_bytes());
     }
     for path in &new.delete {
-        step(dir, index, &["update-index", "--force-remove", "--", path], &[]).await?;
+        records.extend_from_slice(format!("0 {}\t{path}\0", "0".repeat(40)).as_bytes());
     }
+    step(dir, index, &["update-index", "-z", "--index-info"], &records).await?;
     let tree = step(dir, index, &["write-tree"], &[]).await?;
     let mut build = command(dir);
     build.arg("-C").arg(dir).args(["commit-tree", &tree]);
@@ -65,14 +67,22 @@ async fn with_index(
     let hash = text(finish(build, new.message.as_bytes()).await?);
     let branch = format!("refs/heads/{}", new.branch);
     // An empty old value says that the branch must not exist yet.
-    let old = new.parent.as_deref().filter(|_| !creates).unwrap_or_default();
+    let old = new
+        .parent
+        .as_deref()
+        .filter(|_| !creates)
+        .unwrap_or_default();
     run(dir, &["update-ref", &branch, &hash, old]).await?;
     Ok(hash)
 }
 
 async fn step(dir: &Path, index: &Path, args: &[&str], input: &[u8]) -> anyhow::Result<String> {
     let mut command = command(dir);
-    command.env("GIT_INDEX_FILE", index).arg("-C").arg(dir).args(args);
+    command
+        .env("GIT_INDEX_FILE", index)
+        .arg("-C")
+        .arg(dir)
+        .args(args);
     Ok(text(finish(command, input).await?))
 }
 

@@ -194,7 +194,10 @@ impl State {
     /// repository is named by uuid (bitbucket.md §4.6).
     pub fn repository(&self, workspace: &str, repo: &str) -> Option<&Repository> {
         if workspace == "{}" {
-            return self.repositories.iter().find(|r| r.uuid.eq_ignore_ascii_case(repo));
+            return self
+                .repositories
+                .iter()
+                .find(|r| r.uuid.eq_ignore_ascii_case(repo));
         }
         let workspace = self.workspace(workspace)?;
         self.repositories.iter().find(|r| {
@@ -222,7 +225,9 @@ impl State {
 
     /// A person by uuid or account id.
     pub fn user(&self, id: &str) -> Option<&User> {
-        self.users.iter().find(|u| u.uuid == id || u.account_id == id)
+        self.users
+            .iter()
+            .find(|u| u.uuid == id || u.account_id == id)
     }
 
     /// An installation by client key, live or not.
@@ -232,14 +237,19 @@ impl State {
 
     /// An installation to change.
     pub fn install_mut(&mut self, client_key: &str) -> Option<&mut Install> {
-        self.installs.iter_mut().find(|i| i.client_key == client_key)
+        self.installs
+            .iter_mut()
+            .find(|i| i.client_key == client_key)
     }
 }
 
 impl Install {
     /// Secrets that verify a token now: during an install call the new one counts already.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.live.then_some(&self.secret).into_iter().chain(self.new_secret.as_ref())
+        self.live
+            .then_some(&self.secret)
+            .into_iter()
+            .chain(self.new_secret.as_ref())
     }
 
     /// Whether the app may do what needs `scope`.

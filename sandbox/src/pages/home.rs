@@ -46,11 +46,23 @@ fn workspaces(state: &State) -> String {
         .workspaces
         .iter()
         .map(|w| {
-            let count = state.repositories.iter().filter(|r| r.workspace == w.uuid).count();
-            vec![link(&format!("/{}/", w.slug), &w.name), code(&w.uuid), count.to_string()]
+            let count = state
+                .repositories
+                .iter()
+                .filter(|r| r.workspace == w.uuid)
+                .count();
+            vec![
+                link(&format!("/{}/", w.slug), &w.name),
+                code(&w.uuid),
+                count.to_string(),
+            ]
         })
         .collect();
-    table(&["Name", "UUID", "Repositories"], &rows, "No workspace yet.")
+    table(
+        &["Name", "UUID", "Repositories"],
+        &rows,
+        "No workspace yet.",
+    )
 }
 
 fn repositories(core: &Core, state: &State, only: Option<&Workspace>) -> String {
@@ -60,15 +72,26 @@ fn repositories(core: &Core, state: &State, only: Option<&Workspace>) -> String 
         .filter(|r| only.is_none_or(|w| w.uuid == r.workspace))
         .map(|r| {
             let name = state.full_name(r);
-            let open = r.issues.iter().filter(|i| matches!(i.state.as_str(), "new" | "open")).count();
+            let open = r
+                .issues
+                .iter()
+                .filter(|i| matches!(i.state.as_str(), "new" | "open"))
+                .count();
             vec![
                 link(&format!("/{name}"), &name),
                 code(&core.web(&format!("/{name}.git"))),
-                link(&format!("/{name}/issues"), &format!("{open} open, {} in all", r.issues.len())),
+                link(
+                    &format!("/{name}/issues"),
+                    &format!("{open} open, {} in all", r.issues.len()),
+                ),
             ]
         })
         .collect();
-    table(&["Repository", "Clone URL", "Issues"], &rows, "No repository yet.")
+    table(
+        &["Repository", "Clone URL", "Issues"],
+        &rows,
+        "No repository yet.",
+    )
 }
 
 fn installs(state: &State) -> String {
@@ -97,7 +120,11 @@ fn installs(state: &State) -> String {
         })
         .collect();
     let heads = ["App", "Client key", "Workspace", "Scopes", "State", ""];
-    table(&heads, &rows, "No app is installed. An app's own page offers the install.")
+    table(
+        &heads,
+        &rows,
+        "No app is installed. An app's own page offers the install.",
+    )
 }
 
 fn hooks(state: &State) -> String {
@@ -105,11 +132,24 @@ fn hooks(state: &State) -> String {
         .hooks
         .iter()
         .map(|h| {
-            let secret = if h.secret.is_some() { badge("good", "signed") } else { badge("plain", "no secret") };
-            vec![code(&h.url), escape(&h.events.join(", ")), secret, escape(&h.description)]
+            let secret = if h.secret.is_some() {
+                badge("good", "signed")
+            } else {
+                badge("plain", "no secret")
+            };
+            vec![
+                code(&h.url),
+                escape(&h.events.join(", ")),
+                secret,
+                escape(&h.description),
+            ]
         })
         .collect();
-    table(&["URL", "Events", "Secret", "Description"], &rows, "No hook yet.")
+    table(
+        &["URL", "Events", "Secret", "Description"],
+        &rows,
+        "No hook yet.",
+    )
 }
 
 fn deliveries(core: &Core) -> String {
@@ -131,7 +171,10 @@ fn deliveries(core: &Core) -> String {
             let tries: Vec<String> = d
                 .attempts
                 .iter()
-                .map(|a| a.status.map_or_else(|| a.error.clone().unwrap_or_default(), |s| s.to_string()))
+                .map(|a| {
+                    a.status
+                        .map_or_else(|| a.error.clone().unwrap_or_default(), |s| s.to_string())
+                })
                 .collect();
             vec![
                 d.id.to_string(),
@@ -142,7 +185,11 @@ fn deliveries(core: &Core) -> String {
             ]
         })
         .collect();
-    table(&["#", "Event", "State", "Answers", "URL"], &rows, "Nothing was delivered yet.")
+    table(
+        &["#", "Event", "State", "Answers", "URL"],
+        &rows,
+        "Nothing was delivered yet.",
+    )
 }
 
 fn violations(core: &Core) -> String {
@@ -162,5 +209,9 @@ fn violations(core: &Core) -> String {
             ]
         })
         .collect();
-    table(&["Rule", "Call", "What was wrong"], &rows, "No caller broke a rule.")
+    table(
+        &["Rule", "Call", "What was wrong"],
+        &rows,
+        "No caller broke a rule.",
+    )
 }

@@ -61,7 +61,11 @@ pub(crate) fn link(href: &str, text: &str) -> String {
 
 /// A small coloured word. `kind` is one of `good`, `bad`, `plain`.
 pub(crate) fn badge(kind: &str, text: &str) -> String {
-    format!(r#"<span class="badge {}">{}</span>"#, escape(kind), escape(text))
+    format!(
+        r#"<span class="badge {}">{}</span>"#,
+        escape(kind),
+        escape(text)
+    )
 }
 
 /// Machine text.
@@ -75,7 +79,10 @@ mod tests {
 
     #[test]
     fn markup_cannot_get_out() {
-        assert_eq!(escape(r#"<a href="x" b='y'>&"#), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
+        assert_eq!(
+            escape(r#"<a href="x" b='y'>&"#),
+            "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;"
+        );
         assert!(!page("<script>", "").contains("<script>"));
     }
 }

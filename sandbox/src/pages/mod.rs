@@ -19,7 +19,12 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     segments.retain(|segment| !segment.is_empty());
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     if !matches!(call.method.as_str(), "GET" | "HEAD") {
-        core.violation(Rule::WrongMethod, &call.method, &call.target(), "pages are only read");
+        core.violation(
+            Rule::WrongMethod,
+            &call.method,
+            &call.target(),
+            "pages are only read",
+        );
         return Err(Reply::error(405, "pages are only read"));
     }
     let found = match parts.as_slice() {
@@ -42,10 +47,21 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
         Some((title, body)) => Ok(Reply::html(200, page(&title, &body))),
         None => {
             // A browser may try anything; an API client that lost its way shows up by its headers.
-            if !call.header("accept").is_some_and(|a| a.contains("text/html")) {
-                core.violation(Rule::UnknownRoute, &call.method, &call.target(), "no such page");
+            if !call
+                .header("accept")
+                .is_some_and(|a| a.contains("text/html"))
+            {
+                core.violation(
+                    Rule::UnknownRoute,
+                    &call.method,
+                    &call.target(),
+                    "no such page",
+                );
             }
-            Err(Reply::html(404, page("Not found", "<h1>There is no such page</h1>")))
+            Err(Reply::html(
+                404,
+                page("Not found", "<h1>There is no such page</h1>"),
+            ))
         }
     }
 }
@@ -55,7 +71,10 @@ pub(crate) fn same_origin(call: &Call) -> bool {
     match (call.header("origin"), call.header("host")) {
         (None, _) => true,
         (Some(origin), Some(host)) => {
-            origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host)
+            origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"))
+                == Some(host)
         }
         (Some(_), None) => false,
     }

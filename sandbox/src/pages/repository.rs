@@ -43,14 +43,21 @@ pub(super) async fn overview(core: &Core, repository: &Repository) -> anyhow::Re
         escape(&repository.description),
         escape(&core.web(&format!("/{name}.git"))),
         link(&format!("/{name}/issues"), &format!("{open} open issues")),
-        table(&["Commit", "Message", "Author", "Date"], &commits, "Nothing was pushed yet."),
+        table(
+            &["Commit", "Message", "Author", "Date"],
+            &commits,
+            "Nothing was pushed yet."
+        ),
         table(&["Name", "Kind", "Commit"], &branches, "No branch yet."),
     );
     Ok((name, body))
 }
 
 fn is_open(issue: &Issue) -> bool {
-    matches!(issue.state.as_str(), "new" | "open" | "submitted" | "on hold")
+    matches!(
+        issue.state.as_str(),
+        "new" | "open" | "submitted" | "on hold"
+    )
 }
 
 fn state_badge(issue: &Issue) -> String {
@@ -76,7 +83,11 @@ pub(super) fn issues(core: &Core, repository: &Repository) -> Page {
     let body = format!(
         "<p>{}</p><h1>Issues</h1>{}",
         link(&format!("/{name}"), &name),
-        table(&["#", "Title", "State", "Kind", "Comments"], &rows, "No issue yet.")
+        table(
+            &["#", "Title", "State", "Kind", "Comments"],
+            &rows,
+            "No issue yet."
+        )
     );
     (format!("Issues of {name}"), body)
 }
@@ -88,7 +99,9 @@ pub(super) fn issue(core: &Core, repository: &Repository, id: &str) -> Option<Pa
     let who = |uuid: &str| {
         core.store.read(|s| {
             let person = s.user(uuid).map(|u| u.display_name.clone());
-            person.or_else(|| s.workspace(uuid).map(|w| w.name.clone())).unwrap_or_default()
+            person
+                .or_else(|| s.workspace(uuid).map(|w| w.name.clone()))
+                .unwrap_or_default()
         })
     };
     let comments: String = issue
@@ -130,8 +143,12 @@ pub(super) async fn commit(
 ) -> anyhow::Result<Option<Page>> {
     let name = core.store.read(|s| s.full_name(repository));
     let dir = core.git_dir(repository);
-    let Some(full) = refs::resolve(&dir, hash).await else { return Ok(None) };
-    let Some(commit) = log::one(&dir, &full).await? else { return Ok(None) };
+    let Some(full) = refs::resolve(&dir, hash).await else {
+        return Ok(None);
+    };
+    let Some(commit) = log::one(&dir, &full).await? else {
+        return Ok(None);
+    };
     let sides = diff::of_commit(&dir, &full).await;
     let text = diff::text(&dir, &sides, &diff::Options::default()).await?;
     let short: String = full.chars().take(12).collect();

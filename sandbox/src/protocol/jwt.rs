@@ -74,7 +74,11 @@ pub fn sign(claims: &Value, secret: &Secret) -> String {
 pub fn hub_signature(secret: &Secret, body: &[u8]) -> String {
     format!(
         "sha256={}",
-        hex::encode(mac(secret.expose().as_bytes(), body).finalize().into_bytes())
+        hex::encode(
+            mac(secret.expose().as_bytes(), body)
+                .finalize()
+                .into_bytes()
+        )
     )
 }
 
@@ -109,15 +113,17 @@ mod tests {
     #[test]
     fn reference_tokens() {
         let secret = Secret::new("shared-super-secret");
-        let good =
-            Unverified::parse(&format!("{HEADER}.{CLAIMS}.DjaYGvzLDO0RWTbNRHk3jyXsUvo9Jb7fAP8hguqpMvE"))
-                .unwrap();
+        let good = Unverified::parse(&format!(
+            "{HEADER}.{CLAIMS}.DjaYGvzLDO0RWTbNRHk3jyXsUvo9Jb7fAP8hguqpMvE"
+        ))
+        .unwrap();
         assert!(good.signed_by(&secret));
         assert_eq!(good.text("iss"), Some("testserver.jira:123"));
         assert_eq!(good.seconds("exp"), Some(9_999_999_999));
-        let wrong =
-            Unverified::parse(&format!("{HEADER}.{CLAIMS}.7nGQQWUeXewnfL8_yvwzLGyf_rgkGdaQxKbDoi7tu_g"))
-                .unwrap();
+        let wrong = Unverified::parse(&format!(
+            "{HEADER}.{CLAIMS}.7nGQQWUeXewnfL8_yvwzLGyf_rgkGdaQxKbDoi7tu_g"
+        ))
+        .unwrap();
         assert!(!wrong.signed_by(&secret));
     }
 
@@ -138,7 +144,11 @@ mod tests {
         let other = sign(&json!({"iss": "b"}), &secret);
         let (head, _) = token.rsplit_once('.').unwrap();
         let (_, tail) = other.rsplit_once('.').unwrap();
-        assert!(!Unverified::parse(&format!("{head}.{tail}")).unwrap().signed_by(&secret));
+        assert!(
+            !Unverified::parse(&format!("{head}.{tail}"))
+                .unwrap()
+                .signed_by(&secret)
+        );
     }
 
     proptest! {

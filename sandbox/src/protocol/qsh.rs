@@ -180,7 +180,11 @@ mod tests {
             "a10900716f64dc5a442995da7ca2391668aa0c2681eaa3e792a0bc4737b23d9c"
         );
         assert_eq!(
-            hash("GET", "/extensions/jira/configure/", "test=pass&c=3&b=2&a=1"),
+            hash(
+                "GET",
+                "/extensions/jira/configure/",
+                "test=pass&c=3&b=2&a=1"
+            ),
             "36f43b88d6a8cdf89bb8f744e2378bb0ceb6378e80ab0b513082a8b72396bccc"
         );
         assert_eq!(

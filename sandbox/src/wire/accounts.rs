@@ -80,9 +80,18 @@ pub(crate) fn event_repository(core: &Core, state: &State, repository: &Reposito
             ("scm".to_owned(), json!("git")),
             ("website".to_owned(), json!(null)),
             ("parent".to_owned(), json!(null)),
-            ("owner".to_owned(), json!(workspace.map(|w| principal(core, w)))),
-            ("workspace".to_owned(), json!(workspace.map(|w| workspace_stub(core, w)))),
-            ("project".to_owned(), json!(workspace.map(|w| project(core, w)))),
+            (
+                "owner".to_owned(),
+                json!(workspace.map(|w| principal(core, w))),
+            ),
+            (
+                "workspace".to_owned(),
+                json!(workspace.map(|w| workspace_stub(core, w))),
+            ),
+            (
+                "project".to_owned(),
+                json!(workspace.map(|w| project(core, w))),
+            ),
         ]);
     }
     value
@@ -115,7 +124,10 @@ pub(crate) fn repository(
             ("updated_on".to_owned(), json!(repository.updated_on)),
             ("size".to_owned(), json!(size)),
             ("language".to_owned(), json!("")),
-            ("has_issues".to_owned(), json!(repository.tracker == Tracker::On)),
+            (
+                "has_issues".to_owned(),
+                json!(repository.tracker == Tracker::On),
+            ),
             ("has_wiki".to_owned(), json!(false)),
             ("fork_policy".to_owned(), json!("allow_forks")),
             (
@@ -150,7 +162,11 @@ pub(crate) fn hook(core: &Core, state: &State, hook: &Hook) -> Value {
         Subject::Workspace(uuid) => {
             let found = state.workspace(uuid);
             let slug = found.map(|w| w.slug.clone()).unwrap_or_default();
-            ("workspace", json!(found.map(|w| workspace_stub(core, w))), format!("/workspaces/{slug}"))
+            (
+                "workspace",
+                json!(found.map(|w| workspace_stub(core, w))),
+                format!("/workspaces/{slug}"),
+            )
         }
     };
     json!({

@@ -20,7 +20,12 @@ pub(crate) fn commit_stub(core: &Core, full_name: &str, hash: &str) -> Value {
 }
 
 /// A whole commit.
-pub(crate) fn commit(core: &Core, state: &State, repository: &Repository, commit: &Commit) -> Value {
+pub(crate) fn commit(
+    core: &Core,
+    state: &State,
+    repository: &Repository,
+    commit: &Commit,
+) -> Value {
     let full_name = state.full_name(repository);
     let api = |tail: &str| link(core.api(&format!("/repositories/{full_name}/{tail}")));
     let hash = &commit.hash;
@@ -46,10 +51,11 @@ pub(crate) fn commit(core: &Core, state: &State, repository: &Repository, commit
 /// An author: the raw text, and the account when a user has that e-mail.
 fn author(core: &Core, state: &State, raw: &str, email: &str) -> Value {
     let mut value = json!({"type": "author", "raw": raw});
-    let known = state
-        .users
-        .iter()
-        .find(|u| u.email.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(email)));
+    let known = state.users.iter().find(|u| {
+        u.email
+            .as_deref()
+            .is_some_and(|own| own.eq_ignore_ascii_case(email))
+    });
     if let (Some(known), Some(map)) = (known, value.as_object_mut()) {
         map.insert("user".to_owned(), user(core, known));
     }
@@ -86,15 +92,23 @@ pub(crate) fn reference(
             "html": link(core.web(&format!("/{full_name}/{page}/{}", encode(name)))),
         },
     });
-    let Some(map) = value.as_object_mut() else { return value };
+    let Some(map) = value.as_object_mut() else {
+        return value;
+    };
     if reference.kind() == "branch" {
         map.insert("default_merge_strategy".into(), json!("merge_commit"));
-        map.insert("merge_strategies".into(), json!(["merge_commit", "squash", "fast_forward"]));
+        map.insert(
+            "merge_strategies".into(),
+            json!(["merge_commit", "squash", "fast_forward"]),
+        );
     } else {
         let note = reference.tag.as_ref();
         map.insert("message".into(), json!(note.map(|n| &n.message)));
         map.insert("date".into(), json!(note.map(|n| &n.date)));
-        map.insert("tagger".into(), json!(note.map(|n| json!({"type": "author", "raw": n.tagger}))));
+        map.insert(
+            "tagger".into(),
+            json!(note.map(|n| json!({"type": "author", "raw": n.tagger}))),
+        );
     }
     value
 }

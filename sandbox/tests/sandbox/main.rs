@@ -1,0 +1,20 @@
+//! Drives a running sandbox over HTTP and with real git.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod app;
+mod faults;
+mod git;
+mod hooks;
+mod install;
+mod issues;
+mod kit;
+mod pages;
+mod repositories;
+mod rules;
+mod state;
