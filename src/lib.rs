@@ -1,1 +1,4 @@
 //! placeholder
+pub mod features;
+pub mod kit;
+pub mod sentry;

@@ -1,0 +1,2 @@
+//! Mechanics without domain words.
+pub mod web;

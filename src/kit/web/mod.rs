@@ -1,0 +1,2 @@
+//! Mechanics of the HTTP surface.
+pub mod cursor;
