@@ -1,0 +1,2 @@
+//! One folder per capability.
+pub mod releases;
