@@ -9,6 +9,7 @@ pub mod features;
 pub mod kit;
 pub mod routes;
 pub mod schema;
+pub mod sentry;
 pub mod server;
 pub mod telemetry;
 pub mod worker;

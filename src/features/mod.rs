@@ -4,3 +4,4 @@
 pub mod accounts;
 pub mod audit;
 pub mod ops;
+pub mod releases;

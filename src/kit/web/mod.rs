@@ -1,5 +1,6 @@
-//! What handlers of every feature share: bodies with a limit, request ids, headers of answers, pages.
+//! What handlers of every feature share: bodies with a limit, cursors, request ids, headers of answers, pages.
 
 pub mod body;
+pub mod cursor;
 pub mod middleware;
 pub mod render;

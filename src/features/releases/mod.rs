@@ -1,0 +1,2 @@
+//! Releases and the commits they hold.
+pub mod fixes;

@@ -1,0 +1,248 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: &str = "9ec79c33ec9942ab8353589fcb2e04dc";
+
+fn parse(body: &str) -> Result<Envelope<'_>, EnvelopeError> {
+    Envelope::parse(body.as_bytes())
+}
+
+fn error(body: &str) -> EnvelopeError {
+    parse(body).unwrap_err()
+}
+
+#[test]
+fn the_fixture_of_the_reference() {
+    let body = format!(
+        "{{\"event_id\":\"{ID}\",\"dsn\":\"https://e12d836b15bb49d7bbf99e64295d995b@sentry.io/42\"}}\n\
+         {{\"type\":\"attachment\",\"length\":10,\"content_type\":\"text/plain\",\"filename\":\"hello.txt\"}}\n\
+         \u{feff}Hello\r\n\n\
+         {{\"type\":\"event\",\"length\":41,\"content_type\":\"application/json\",\"filename\":\"application.log\"}}\n\
+         {{\"message\":\"hello world\",\"level\":\"error\"}}\n"
+    );
+    for body in [body.as_str(), body.trim_end_matches('\n')] {
+        let envelope = parse(body).unwrap();
+        assert_eq!(envelope.header.event_id, Some(ID.parse().unwrap()));
+        assert_eq!(
+            envelope.header.dsn.as_deref(),
+            Some("https://e12d836b15bb49d7bbf99e64295d995b@sentry.io/42")
+        );
+        assert_eq!(envelope.items.len(), 2);
+        assert_eq!(envelope.items[0].kind, ItemKind::Attachment);
+        assert_eq!(envelope.items[0].payload, "\u{feff}Hello\r\n".as_bytes());
+        assert_eq!(
+            envelope.event().unwrap(),
+            b"{\"message\":\"hello world\",\"level\":\"error\"}"
+        );
+    }
+}
+
+#[test]
+fn empty_attachments_are_legal() {
+    let two = "{\"type\":\"attachment\",\"length\":0}\n\n{\"type\":\"attachment\",\"length\":0}\n";
+    for body in [
+        format!("{{}}\n{two}\n"),
+        format!("{{}}\n{two}"),
+        format!("{{}}\n{two}").trim_end().to_owned(),
+    ] {
+        let envelope = parse(&body).unwrap();
+        assert_eq!(envelope.items.len(), 2, "{body:?}");
+        assert!(envelope.items.iter().all(|item| item.payload.is_empty()));
+    }
+    let implicit = parse("{}\n{\"type\":\"attachment\"}\n\n{\"type\":\"attachment\"}\n").unwrap();
+    assert_eq!(implicit.items.len(), 2);
+}
+
+#[test]
+fn envelopes_may_be_empty() {
+    for body in [
+        "{}",
+        "{}\n",
+        "{}\n\n\r\n ",
+        &format!("{{\"event_id\":\"{ID}\"}}\n"),
+    ] {
+        assert!(parse(body).unwrap().items.is_empty(), "{body:?}");
+    }
+    for body in ["", "\n", "[]", "x", "{\"a\":1", "null", "\u{feff}{}"] {
+        assert_eq!(error(body), EnvelopeError::BadHeader, "{body:?}");
+    }
+    assert_eq!(
+        Envelope::parse(b"{\"a\":\"\xff\"}\n").unwrap_err(),
+        EnvelopeError::BadHeader
+    );
+}
+
+#[test]
+fn items_without_a_length_end_at_the_line() {
+    let body = format!(
+        "{{\"event_id\":\"{ID}\"}}\n{{\"type\":\"event\"}}\n{{\"message\":\"a\"}}\r\n{{\"type\":\"session\"}}\n{{}}"
+    );
+    let envelope = parse(&body).unwrap();
+    assert_eq!(envelope.event().unwrap(), b"{\"message\":\"a\"}\r");
+    assert_eq!(envelope.items[1].payload, b"{}");
+    assert_eq!(
+        parse("{}\n{\"type\":\"event\",\"length\":null}\nab\n")
+            .unwrap()
+            .event()
+            .unwrap(),
+        b"ab"
+    );
+}
+
+#[test]
+fn lengths_are_exact() {
+    assert_eq!(
+        parse("{}\n{\"type\":\"event\",\"length\":3}\na\nb")
+            .unwrap()
+            .event()
+            .unwrap(),
+        b"a\nb"
+    );
+    assert_eq!(
+        error("{}\n{\"type\":\"event\",\"length\":4}\na\nb"),
+        EnvelopeError::Truncated { item: 0 }
+    );
+    assert_eq!(
+        error("{}\n{\"type\":\"event\",\"length\":2}\na\nb"),
+        EnvelopeError::BadEnd { item: 0 }
+    );
+    assert_eq!(
+        error("{}\n{\"type\":\"a\"}\n\n{\"type\":\"event\",\"length\":1}"),
+        EnvelopeError::Truncated { item: 1 }
+    );
+    for length in ["-1", "1.5", "\"3\"", "true", "[]"] {
+        let body = format!("{{}}\n{{\"type\":\"event\",\"length\":{length}}}\nabc");
+        assert_eq!(
+            error(&body),
+            EnvelopeError::BadLength { item: 0 },
+            "{length}"
+        );
+    }
+    let huge = "{}\n{\"type\":\"event\",\"length\":18446744073709551615}\nabc";
+    assert_eq!(error(huge), EnvelopeError::Truncated { item: 0 });
+}
+
+#[test]
+fn items_need_a_header_with_a_type() {
+    for header in [
+        "",
+        "[]",
+        "{}",
+        "{\"type\":null}",
+        "{\"type\":{}}",
+        "{\"type\":\"\"}",
+        "{\"type\":\"event\"",
+    ] {
+        let body = format!("{{}}\n{header}\nabc");
+        assert_eq!(
+            error(&body),
+            EnvelopeError::BadItemHeader { item: 0 },
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn unknown_items_are_kept_and_skipped() {
+    let body = "{\"x\":{\"y\":[1]}}\n{\"type\":\"quux\",\"new\":true}\n\x01\x02\n{\"type\":\"event\"}\n{}\n";
+    let envelope = parse(body).unwrap();
+    assert_eq!(envelope.items[0].kind, ItemKind::Unknown);
+    assert_eq!(
+        envelope.items[0].header_line,
+        b"{\"type\":\"quux\",\"new\":true}"
+    );
+    assert_eq!(envelope.event().unwrap(), b"{}");
+    assert_eq!(envelope.header_line, b"{\"x\":{\"y\":[1]}}");
+}
+
+#[test]
+fn headers_are_judged() {
+    let twice = "{\"sent_at\":\"2026-11-21T23:15:08Z\",\"sent_at\":\"2026-11-21T23:15:08Z\"}";
+    assert_eq!(error(twice), EnvelopeError::DuplicateSentAt);
+    assert_eq!(error("{\"event_id\":\"ok\"}"), EnvelopeError::BadEventId);
+    assert_eq!(error("{\"event_id\":7}"), EnvelopeError::BadEventId);
+    assert_eq!(parse("{\"event_id\":null}").unwrap().header.event_id, None);
+    let dashed = parse("{\"event_id\":\"9ec79c33-ec99-42ab-8353-589fcb2e04dc\"}").unwrap();
+    assert_eq!(dashed.header.event_id, Some(ID.parse().unwrap()));
+    let sent = parse("{\"sent_at\":\"2026-11-21T23:15:08.584797Z\"}").unwrap();
+    assert_eq!(
+        sent.header.sent_at.unwrap().timestamp_micros(),
+        1_795_302_908_584_797
+    );
+    assert_eq!(
+        parse("{\"sent_at\":\"soon\"}").unwrap().header.sent_at,
+        None
+    );
+}
+
+#[test]
+fn one_event_at_most() {
+    let event = "{\"type\":\"event\"}\n{}\n";
+    let transaction = "{\"type\":\"transaction\"}\n{}\n";
+    assert_eq!(
+        error(&format!("{{}}\n{event}{event}")),
+        EnvelopeError::SeveralEvents
+    );
+    assert_eq!(
+        error(&format!("{{}}\n{transaction}{event}")),
+        EnvelopeError::SeveralEvents
+    );
+    assert!(parse(&format!("{{}}\n{transaction}{transaction}")).is_ok());
+}
+
+#[test]
+fn sizes_are_limited_per_kind() {
+    let item = |kind: &str, size: usize| {
+        format!(
+            "{{}}\n{{\"type\":\"{kind}\",\"length\":{size}}}\n{}",
+            "x".repeat(size)
+        )
+    };
+    assert!(parse(&item("event", MAX_EVENT)).is_ok());
+    assert_eq!(
+        error(&item("event", MAX_EVENT + 1)),
+        EnvelopeError::EventTooLarge
+    );
+    assert!(!parse(&item("check_in", MAX_CHECK_IN)).unwrap().items[0].oversized);
+    assert!(parse(&item("check_in", MAX_CHECK_IN + 1)).unwrap().items[0].oversized);
+    let many = format!("{{}}\n{}", "{\"type\":\"a\"}\n\n".repeat(MAX_ITEMS));
+    assert_eq!(parse(&many).unwrap().items.len(), MAX_ITEMS);
+    let error = error(&format!("{many}{{\"type\":\"a\"}}\n\n"));
+    assert!(error.is_too_large());
+    assert_eq!(error.code(), "too_many_items");
+    assert_eq!(
+        store_event(&vec![b'x'; MAX_EVENT + 1]),
+        Err(EnvelopeError::EventTooLarge)
+    );
+    assert_eq!(store_event(b"{}"), Ok(&b"{}"[..]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..300), noise in "(\\{\\}|\\{\"type\":\"(event|a)\"(,\"length\":[0-9]{1,2})?\\}|[\\n x])(\\n|\\{\"type\":\"(a|b)\"(,\"length\":[0-9]{1,2})?\\}|[\\n xy]){0,12}") {
+        let _ = Envelope::parse(&bytes);
+        let _ = Envelope::parse(noise.as_bytes());
+    }
+
+    #[test]
+    fn payloads_round_trip(payloads in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..60), any::<bool>()), 0..6), ends_in_newline: bool) {
+        let mut body = b"{}".to_vec();
+        for (payload, counted) in &payloads {
+            let counted = *counted || payload.contains(&b'\n');
+            let length = if counted { format!(",\"length\":{}", payload.len()) } else { String::new() };
+            body.extend_from_slice(format!("\n{{\"type\":\"attachment\"{length}}}\n").as_bytes());
+            body.extend_from_slice(payload);
+        }
+        if ends_in_newline {
+            body.push(b'\n');
+        }
+        let envelope = Envelope::parse(&body).unwrap();
+        let found: Vec<&[u8]> = envelope.items.iter().map(|item| item.payload).collect();
+        prop_assert_eq!(found, payloads.iter().map(|(payload, _)| &payload[..]).collect::<Vec<_>>());
+    }
+}
