@@ -16,4 +16,5 @@ mod support;
 
 mod health;
 mod jobs;
+mod schema;
 mod write_door;
