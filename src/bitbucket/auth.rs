@@ -64,7 +64,7 @@ mod tests {
     fn request() -> Request {
         Request::new(
             Method::GET,
-            Url::parse("https://api.example.org/2.0/repositories/a/b?q=x%20y").unwrap(),
+            Url::parse("https://api.example.org/api/repositories/a/b?q=x%20y").unwrap(),
         )
     }
 
@@ -94,7 +94,7 @@ mod tests {
         let token = header.strip_prefix("JWT ").unwrap();
         let sent = jwt::Request {
             method: "GET",
-            path: "/2.0/repositories/a/b",
+            path: "/api/repositories/a/b",
             query: Some("q=x%20y"),
             base_path: "",
         };

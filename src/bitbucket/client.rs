@@ -119,8 +119,8 @@ impl Client {
         Ok(url)
     }
 
-    /// A `next` link, if it stays inside our API: same scheme, host and port, below `/2.0/`
-    /// (bitbucket.md §4.1). Anything else would carry our credential to a stranger.
+    /// A `next` link, if it stays inside our API: same scheme, host and port, below
+    /// [`API_PREFIX`] (bitbucket.md §4.1). Anything else would carry our credential to a stranger.
     pub(super) fn checked_next(&self, next: &str) -> Option<Url> {
         let url = Url::parse(next).ok()?;
         let prefix = format!("{}{API_PREFIX}", self.base.path().trim_end_matches('/'));

@@ -102,8 +102,8 @@ mod tests {
         .unwrap();
         assert_eq!(page.items.len(), 1);
         assert_eq!((page.skipped, page.next), (3, None));
-        let page = Page::<Commit>::parse(br#"{"values": [], "next": "https://x/2.0/y"}"#).unwrap();
-        assert_eq!(page.next, Some(Cursor("https://x/2.0/y".into())));
+        let page = Page::<Commit>::parse(br#"{"values": [], "next": "https://x/api/y"}"#).unwrap();
+        assert_eq!(page.next, Some(Cursor("https://x/api/y".into())));
     }
 
     #[test]
