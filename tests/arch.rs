@@ -104,7 +104,7 @@ impl Source {
     }
 
     fn is_test_file(&self) -> bool {
-        self.path.ends_with("tests.rs") || self.path.contains("/tests/") || self.path.ends_with("test_server.rs")
+        self.path.ends_with("tests.rs") || self.path.contains("_tests") || self.path.contains("/tests/") || self.path.ends_with("test_server.rs")
     }
 
     /// `(module, submodule)` of every `crate::…` path in the file.
@@ -114,6 +114,12 @@ impl Source {
         for (at, _) in code.match_indices("crate::") {
             let rest = &code[at + "crate::".len()..];
             let first = word(rest);
+            if first.is_empty() {
+                // `use crate::{a, b}`: the modules themselves.
+                let group = rest.trim_start_matches('{').split("};").next().unwrap_or_default();
+                found.extend(group.split(',').map(|item| (word(item.trim()).to_owned(), String::new())));
+                continue;
+            }
             let after = rest[first.len()..].trim_start_matches("::");
             if let Some(group) = after.strip_prefix('{') {
                 let group = group.split("};").next().unwrap_or(group);
