@@ -32,7 +32,7 @@ test-fast: deps-build deps-postgres deps-clients ## the same without the browser
 	@.ci/test.sh fast
 
 .PHONY: test-pg
-test-pg: deps ## the product's tests on PostgreSQL alone
+test-pg: deps-build deps-postgres deps-clients ## the same on PostgreSQL alone
 	@.ci/test.sh pg
 
 .PHONY: kill-test
