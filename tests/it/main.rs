@@ -17,4 +17,5 @@ mod support;
 mod health;
 mod jobs;
 mod schema;
+mod story;
 mod write_door;
