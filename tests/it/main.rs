@@ -16,4 +16,6 @@ mod support;
 
 mod health;
 mod jobs;
+mod schema;
+mod story;
 mod write_door;

@@ -1,0 +1,305 @@
+//! The arrows of ARCHITECTURE.md, held by reading the source: who may import whom, who may touch what.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a surprise should stop them")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Feature-to-feature calls; everything may call `accounts` and `audit`. ARCHITECTURE.md has the same list.
+const CALLS: &[(&str, &[&str])] = &[
+    ("deliveries", &["releases", "tickets", "links"]),
+    ("intake", &["groups"]),
+    ("groups", &[]),
+    ("releases", &["groups", "links"]),
+    ("tickets", &["groups", "links", "releases"]),
+    ("links", &["installs"]),
+    ("installs", &["links"]),
+    ("ops", &[]),
+    ("accounts", &[]),
+    ("audit", &[]),
+];
+/// `installs` hands the confirmed claim to `links::connect` and nothing else; that arrow points back on purpose
+/// until the setup page moves. Everything else must be acyclic.
+const BACK_ARROWS: &[(&str, &str)] = &[("installs", "links")];
+
+/// Which feature owns a table.
+const OWNERS: &[(&str, &str)] = &[
+    ("orgs", "accounts"),
+    ("projects", "accounts"),
+    ("project_keys", "accounts"),
+    ("users", "accounts"),
+    ("memberships", "accounts"),
+    ("sessions", "accounts"),
+    ("api_tokens", "accounts"),
+    ("audit_log", "audit"),
+    ("installations", "installs"),
+    ("links", "links"),
+    ("repos", "links"),
+    ("repo_hooks", "links"),
+    ("groups", "groups"),
+    ("group_hashes", "groups"),
+    ("group_hours", "groups"),
+    ("group_users", "groups"),
+    ("events", "groups"),
+    ("activities", "groups"),
+    ("commits", "releases"),
+    ("branch_heads", "releases"),
+    ("group_links", "releases"),
+    ("tickets", "tickets"),
+    ("ticket_links", "tickets"),
+    ("ticket_comments", "tickets"),
+    ("ticket_defaults", "tickets"),
+    ("deliveries", "deliveries"),
+];
+
+struct Source {
+    /// Path below the repository, with `/`.
+    path: String,
+    /// Lines without comments; tests modules at the end of a file are cut off.
+    lines: Vec<String>,
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(read(root, path));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+fn read(root: &Path, path: PathBuf) -> Source {
+    let text = std::fs::read_to_string(&path).unwrap();
+    let code = text.split("\n#[cfg(test)]").next().unwrap();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(str::to_owned)
+        .collect();
+    let path = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+    Source { path, lines }
+}
+
+impl Source {
+    /// The part of the tree that the file belongs to: `kit/web`, `features/tickets`, `bitbucket`, `app`.
+    fn part(&self) -> (&str, &str) {
+        let mut steps = self.path.trim_start_matches("src/").trim_end_matches(".rs").split('/');
+        let first = steps.next().unwrap_or_default();
+        match first {
+            "features" | "kit" => (first, steps.next().unwrap_or_default()),
+            first => (first, ""),
+        }
+    }
+
+    fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap()
+    }
+
+    fn is_test_file(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.contains("_tests") || self.path.contains("/tests/") || self.path.ends_with("test_server.rs")
+    }
+
+    /// `(module, submodule)` of every `crate::…` path in the file.
+    fn imports(&self) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        let code = self.lines.join("\n");
+        for (at, _) in code.match_indices("crate::") {
+            let rest = &code[at + "crate::".len()..];
+            let first = word(rest);
+            if first.is_empty() {
+                // `use crate::{a, b}`: the modules themselves.
+                let group = rest.trim_start_matches('{').split("};").next().unwrap_or_default();
+                found.extend(group.split(',').map(|item| (word(item.trim()).to_owned(), String::new())));
+                continue;
+            }
+            let after = rest[first.len()..].trim_start_matches("::");
+            if let Some(group) = after.strip_prefix('{') {
+                let group = group.split("};").next().unwrap_or(group);
+                for item in group.split(',') {
+                    found.insert((first.to_owned(), word(item.trim()).to_owned()));
+                }
+            } else {
+                found.insert((first.to_owned(), word(after).to_owned()));
+            }
+        }
+        found
+    }
+}
+
+fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Layers that a part of the tree may import from `crate::`.
+fn allowed(source: &Source) -> &'static [&'static str] {
+    match source.part() {
+        ("kit", _) => &["kit"],
+        ("atlassian" | "sentry", _) => &["kit", "atlassian", "sentry"],
+        ("bitbucket" | "jira", _) => &["kit", "atlassian", "sentry", "bitbucket", "jira"],
+        ("features", _) if source.file_name() == "store.rs" => {
+            &["kit", "schema", "features", "error", "sentry", "bitbucket", "atlassian"]
+        }
+        ("features", _) => &["kit", "features", "app", "error", "config", "sentry", "bitbucket", "atlassian", "schema"],
+        ("app" | "error" | "config" | "telemetry" | "schema", _) => {
+            &["kit", "config", "error", "atlassian", "bitbucket", "sentry"]
+        }
+        _ => &[
+            "kit", "features", "app", "error", "config", "sentry", "bitbucket", "atlassian", "schema", "routes",
+            "server", "worker", "telemetry", "cli",
+        ],
+    }
+}
+
+#[test]
+fn arrows_point_down() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+        for (module, _) in source.imports() {
+            if !allowed(source).contains(&module.as_str()) {
+                wrong.push(format!("{} imports crate::{module}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn features_call_each_other_only_along_the_list() {
+    let calls: BTreeMap<_, _> = CALLS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in sources("src/features").iter().filter(|source| !source.is_test_file()) {
+        let (_, own) = source.part();
+        if source.path == "src/features/mod.rs" {
+            continue;
+        }
+        let Some(listed) = calls.get(own) else {
+            wrong.push(format!("feature {own} is not in the list"));
+            continue;
+        };
+        for (module, feature) in source.imports() {
+            let free = feature == own || feature == "accounts" || feature == "audit" || listed.contains(&feature.as_str());
+            if module == "features" && !free {
+                wrong.push(format!("{} calls {feature}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_list_of_calls_is_acyclic() {
+    let mut remaining: BTreeMap<&str, BTreeSet<&str>> = CALLS
+        .iter()
+        .map(|(from, to)| {
+            let to = to.iter().copied().filter(|to| !BACK_ARROWS.contains(&(*from, *to))).collect();
+            (*from, to)
+        })
+        .collect();
+    while !remaining.is_empty() {
+        let free: Vec<_> = remaining.iter().filter(|(_, to)| to.is_empty()).map(|(from, _)| *from).collect();
+        assert!(!free.is_empty(), "a cycle among {:?}", remaining.keys());
+        for feature in free {
+            remaining.remove(feature);
+            for to in remaining.values_mut() {
+                to.remove(feature);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_is_touched_by_its_owner_alone() {
+    let mut wrong = Vec::new();
+    for source in sources("src/features").iter().filter(|source| !source.is_test_file()) {
+        let (_, own) = source.part();
+        let uses_schema = source.imports().into_iter().filter(|(module, _)| module == "schema");
+        for (_, table) in uses_schema {
+            let in_store = source.path.contains("/store");
+            match OWNERS.iter().find(|(name, _)| *name == table) {
+                Some((_, owner)) if *owner == own && in_store => {}
+                Some((_, owner)) if *owner == own => {
+                    wrong.push(format!("{} uses schema::{table} outside a store", source.path));
+                }
+                Some((_, owner)) => wrong.push(format!("{} uses {table}, which is {owner}'s", source.path)),
+                None => wrong.push(format!("{}: table {table} has no owner in this test", source.path)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A pattern, the only places where it may stand, and why.
+const HOMES: &[(&str, &[&str], &str)] = &[
+    ("Utc::now", &["src/kit/clock.rs"], "time comes from the Clock"),
+    ("SystemTime::now", &["src/kit/clock.rs"], "time comes from the Clock"),
+    ("env::var", &["src/config/"], "settings come from the Config"),
+    ("reqwest::Client::", &["src/kit/http/"], "outgoing calls go through the egress factory"),
+    ("Client::builder(", &["src/kit/http/"], "outgoing calls go through the egress factory"),
+    ("\"/2.0", &["src/bitbucket/paths.rs", "src/bitbucket/page.rs"], "API paths stand in the path table"),
+    ("\"2.0/", &["src/bitbucket/paths.rs"], "API paths stand in the path table"),
+    ("block_in_place", &[], "it panics inside an actix handler"),
+    ("println!", &["src/cli/output.rs"], "the command line speaks in one place"),
+];
+
+#[test]
+fn some_things_have_one_home() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+        for (pattern, homes, reason) in HOMES {
+            if homes.iter().any(|home| source.path.starts_with(home)) {
+                continue;
+            }
+            for line in source.lines.iter().filter(|line| line.contains(pattern)) {
+                wrong.push(format!("{}: `{}` ({reason})", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn actix_and_diesel_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+        let uses = |needle: &str| source.lines.iter().any(|line| line.contains(needle));
+        let (layer, part) = source.part();
+        if uses("actix_web::") && (layer == "kit" && part != "web" || ["atlassian", "sentry", "bitbucket"].contains(&layer)) {
+            wrong.push(format!("{} uses actix", source.path));
+        }
+        let kit_may = ["db", "jobs", "ids", "clock"].contains(&part);
+        if uses("diesel::") && (layer == "kit" && !kit_may || ["atlassian", "sentry", "bitbucket"].contains(&layer)) {
+            wrong.push(format!("{} uses diesel", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().chain(&sources("sandbox/src")) {
+        let count = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&source.path)).unwrap().lines().count();
+        if count > 700 {
+            wrong.push(format!("{} has {count} lines", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_sandbox_shares_no_code_with_the_product() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("tracebucket =") && !manifest.contains("path = \"..\""));
+    for source in sources("sandbox/src") {
+        assert!(!source.lines.iter().any(|line| line.contains("tracebucket::")), "{}", source.path);
+    }
+}
