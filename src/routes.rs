@@ -2,7 +2,7 @@
 
 use actix_web::web;
 
-use crate::features::{accounts, ops};
+use crate::features::{accounts, deliveries, ops, releases};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {
@@ -30,11 +30,17 @@ routes! {
     "/o/{org}/settings/" => { get: accounts::pages::settings },
     "/o/{org}/settings/tokens/" => { post: accounts::pages::create_token },
     "/o/{org}/settings/tokens/{token}/revoke/" => { post: accounts::pages::revoke_token },
+    "/o/{org}/deliveries/" => { get: deliveries::pages::list },
+    "/o/{org}/deliveries/{delivery}/" => { get: deliveries::pages::detail },
+    "/o/{org}/deliveries/{delivery}/replay/" => { post: deliveries::pages::replay },
     "/o/{org}/jobs/" => { get: ops::jobs::list },
     "/o/{org}/jobs/redrive/" => { post: ops::jobs::redrive_all },
     "/o/{org}/jobs/{job}/" => { get: ops::jobs::detail },
     "/o/{org}/jobs/{job}/redrive/" => { post: ops::jobs::redrive },
     "/o/{org}/jobs/{job}/drop/" => { post: ops::jobs::drop },
+
+    // Webhooks of Bitbucket
+    "/extensions/bitbucket/organizations/{organization_id}/webhook/" => { post: deliveries::api::webhook },
 
     // Sentry's API: organizations and projects
     "/api/0/" => { get: accounts::api::root },
@@ -43,6 +49,9 @@ routes! {
     "/api/0/organizations/{org}/projects/" => { get: accounts::api::list_projects, post: accounts::api::new_project },
     "/api/0/projects/{org}/{project}/" => { get: accounts::api::project_detail },
     "/api/0/projects/{org}/{project}/keys/" => { get: accounts::api::project_keys },
+
+    // Sentry's API: commits
+    "/api/0/organizations/{org}/repos/{repo}/commits/" => { get: releases::api::repo_commits },
 }
 
 /// Attaches every route to a server.

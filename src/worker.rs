@@ -1,14 +1,18 @@
 //! Which jobs there are, and which follow which event: two tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::App;
+use crate::features::deliveries;
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
 #[must_use]
 pub fn registry() -> Registry<App> {
     Registry::default()
+        .drain("deliveries", deliveries::drain)
+        .periodic::<deliveries::Retention>(Duration::from_secs(6 * 3_600))
 }
 
 /// One line per event and follower.

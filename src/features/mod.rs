@@ -3,5 +3,9 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod deliveries;
+pub mod groups;
+pub mod links;
 pub mod ops;
 pub mod releases;
+pub mod tickets;
