@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::features::deliveries;
+use crate::features::{deliveries, links};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
 #[must_use]
 pub fn registry() -> Registry<App> {
     Registry::default()
+        .job::<links::SyncRepos>()
         .drain("deliveries", deliveries::drain)
         .periodic::<deliveries::Retention>(Duration::from_secs(6 * 3_600))
 }

@@ -14,7 +14,9 @@
 
 mod support;
 
+mod deliveries;
 mod health;
 mod jobs;
+mod scene;
 mod schema;
 mod write_door;
