@@ -1,10 +1,9 @@
 //! Which jobs there are, and which follow which event: two tables.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::app::App;
-use crate::features::{deliveries, links};
+use crate::features::{deliveries, links, ops};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
@@ -12,8 +11,12 @@ use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 pub fn registry() -> Registry<App> {
     Registry::default()
         .job::<links::SyncRepos>()
+        .job::<links::EnsureHook>()
+        .job::<links::RemoveHook>()
         .drain("deliveries", deliveries::drain)
-        .periodic::<deliveries::Retention>(Duration::from_secs(6 * 3_600))
+        .periodic::<deliveries::Retention>(deliveries::Retention::EVERY)
+        .periodic::<ops::Housekeeping>(ops::Housekeeping::EVERY)
+        .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
 }
 
 /// One line per event and follower.

@@ -331,6 +331,11 @@ fn told(recorded: &Recorded, push: &Gathered, org_slug: &str) -> Outcome {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Retention {}
 
+impl Retention {
+    /// How often it runs.
+    pub const EVERY: Duration = Duration::from_secs(6 * 3_600);
+}
+
 /// Rows in one write.
 const SLICE: i64 = 500;
 

@@ -1,313 +1,211 @@
-//! Stand-in until the real feature is merged.
-#![allow(missing_docs, reason = "stand-in")]
+//! Which workspaces an organization works with, and which of their repositories.
+//!
+//! A **link** joins an organization to a workspace through an installation; one installation may serve several
+//! organizations. A **repository** is added by hand, or was known from releases before and is adopted when its
+//! workspace is linked. Each added repository gets one webhook at Bitbucket with a secret of its own, registered
+//! and repaired by a job and never by a request. When the workspace removes the app, its links and repositories
+//! are disabled and their waiting jobs cancelled; commits, tickets and hook secrets stay, and an install that is
+//! proven for the same workspace takes everything up again.
+//!
+//! Other features call Bitbucket through [`client_for_link`] and [`client_for_repo`], and the webhook door asks
+//! [`repo_secrets`] whose signature to expect.
 
-use std::sync::Arc;
+pub mod api;
+mod client;
+mod config;
+mod hooks;
+mod jobs;
+pub mod lifecycle;
+pub mod pages;
+mod repos;
+pub mod setup;
+mod store;
+mod wire;
 
-use diesel::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::app::App;
-use crate::bitbucket::{self, Cloud, Credential, RepoRef};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
+use crate::features::audit;
+use crate::features::installs::{self, InstallStatus, Installation, InstallationId};
 use crate::kit::clock::Micros;
-use crate::kit::crypto::Secret;
-use crate::kit::db::{Conn, DbError, Tx};
+use crate::kit::db::Tx;
 use crate::kit::ids::{row_id, text_enum};
-use crate::kit::jobs::{Attempt, Job, Verdict};
-use crate::schema::{links, repo_hooks, repos};
+use crate::kit::jobs::{cancel_ordered, enqueue};
+
+pub use client::{Connected, LinkError, client_for_link, client_for_repo, upstream_error};
+pub use config::LinkConfig;
+pub use hooks::{RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal, rotate_secret};
+pub use jobs::{CheckHooks, EnsureHook, RemoveHook, SyncRepos};
+pub use repos::{
+    FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release, search_repositories,
+};
+pub use store::{
+    Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo, find_repo_by_external,
+    find_repo_by_name, hooks_of, list_links, list_repos, repos_by_ids, repos_of_link,
+};
+pub use wire::{integration_object, org_integration_object, repository_object};
+
+/// Key of the one provider there is, in links and in `/api/0`.
+pub const PROVIDER: &str = "bitbucket";
+/// The same as repositories name it.
+pub const REPO_PROVIDER: &str = "integrations:bitbucket";
 
 row_id! {
-    /// Row id of a link.
+    /// Row id of a link; `/api/0` calls it the integration id.
     LinkId
 }
 row_id! {
     /// Row id of a repository.
     RepoId
 }
+
 text_enum! {
-    /// x
+    /// Whether a link can be used.
     LinkStatus {
-        /// x
+        /// It works, as far as we know.
         Active = "active",
-        /// x
+        /// The workspace removed the app, or gave its tenant id to another workspace.
         Disabled = "disabled",
-        /// x
+        /// The organization disconnected it; only history refers to it.
         Removed = "removed",
     }
 }
+
 text_enum! {
-    /// x
+    /// Whether a repository is used (sentry.md §8.4).
     RepoStatus {
-        /// x
+        /// In use.
         Active = "active",
-        /// x
+        /// Its link is disabled.
         Disabled = "disabled",
-        /// x
+        /// Somebody hid it; its hook is gone.
         Hidden = "hidden",
-        /// x
+        /// Removed; its commits and tickets stay.
         Removed = "pending_deletion",
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = repos)]
-pub struct Repo {
-    pub id: RepoId,
-    pub org_id: OrgId,
-    pub link_id: Option<LinkId>,
-    pub external_id: Option<String>,
-    pub name: String,
-    pub url: Option<String>,
-    pub main_branch: Option<String>,
-    pub status: RepoStatus,
-    pub has_tracker: Option<bool>,
-    pub created_at: Micros,
-}
-
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = links)]
-pub struct Link {
-    pub id: LinkId,
-    pub org_id: OrgId,
-    pub external_id: String,
-    pub workspace_uuid: String,
-    pub name: String,
-    pub domain_name: String,
-    pub status: LinkStatus,
-    pub status_reason: Option<String>,
-    config: String,
-    pub created_at: Micros,
-}
-
-#[derive(Debug, Clone)]
-pub struct LinkConfig {
-    pub sync_status_forward: bool,
-}
-impl Link {
-    pub fn config(&self) -> LinkConfig {
-        LinkConfig { sync_status_forward: true }
+text_enum! {
+    /// Where a repository's webhook stands.
+    HookState {
+        /// There is none, and none is wanted.
+        None = "none",
+        /// A job will register or renew it.
+        Pending = "pending",
+        /// Registered.
+        Active = "active",
+        /// Bitbucket refused it; the reason is beside it.
+        Failed = "failed",
     }
 }
 
-#[derive(Debug, Clone)]
-pub struct Connected {
-    pub link: Link,
-    pub cloud: Cloud,
+/// Jobs that work on one link share this order key: they run one after the other, and an uninstall cancels all
+/// that wait.
+#[must_use]
+pub fn order_key(link: LinkId) -> String {
+    format!("link:{link}")
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    #[error("there is no such connection or repository")]
-    NotFound,
-    #[error("{0}")]
-    Off(String),
-    #[error("{0}")]
-    Invalid(String),
-    #[error("A repository with that configuration already exists")]
-    Exists,
-    #[error("{0}")]
-    Upstream(bitbucket::Error),
-    #[error(transparent)]
-    App(#[from] AppError),
-}
-impl From<bitbucket::Error> for LinkError {
-    fn from(error: bitbucket::Error) -> Self {
-        Self::Upstream(error)
-    }
-}
-impl From<DbError> for LinkError {
-    fn from(error: DbError) -> Self {
-        Self::App(error.into())
-    }
-}
-impl From<diesel::result::Error> for LinkError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::App(error.into())
-    }
-}
-
-#[derive(Debug)]
-pub struct RepoSecrets {
-    pub repo: Repo,
-    pub secrets: Vec<Secret>,
-}
-
-#[derive(Default)]
-struct Held(std::sync::Mutex<std::collections::HashMap<String, Arc<RepoSecrets>>>);
-
-pub async fn repo_secrets(app: &App, org: OrgId, uuid: &str, fresh: bool) -> AppResult<Option<Arc<RepoSecrets>>> {
-    let key = format!("{org}/{uuid}");
-    let held = app.cache::<Held>();
-    if !fresh && let Some(found) = held.0.lock().ok().and_then(|h| h.get(&key).cloned()) {
-        return Ok(Some(found));
-    }
-    let (owned, sealer) = (uuid.to_owned(), Arc::clone(&app.sealer));
-    let found = app
+/// Links an organization to the workspace of a live installation; again for a link that exists, which then is
+/// renewed. The caller has shown a claim on the installation and the right to manage the organization.
+///
+/// # Errors
+/// 409 when the app was removed or installed again meanwhile.
+pub async fn connect(app: &App, org: OrgId, installation: &Installation, actor: &str) -> AppResult<Link> {
+    let (id, generation, actor, now) = (installation.id, installation.generation, actor.to_owned(), app.clock.now());
+    let link = app
         .db
-        .read(move |conn| {
-            let Some(repo) = find_repo_by_external(conn, org, &owned)?.filter(|r| r.status == RepoStatus::Active) else {
-                return Ok::<_, AppError>(None);
-            };
-            let row: Option<(Vec<u8>, Option<Vec<u8>>)> = repo_hooks::table
-                .filter(repo_hooks::repo_id.eq(repo.id))
-                .select((repo_hooks::sealed_secret, repo_hooks::sealed_previous))
-                .first(conn)
-                .optional()?;
-            let context = format!("repo_hook.secret:{}", repo.id);
-            Ok(row.map(|(current, previous)| {
-                let secrets = [Some(current), previous]
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|s| sealer.open(&context, &s).ok())
-                    .map(|b| Secret::new(String::from_utf8_lossy(&b).into_owned()))
-                    .collect();
-                Arc::new(RepoSecrets { repo, secrets })
-            }))
+        .write(move |tx| {
+            let installation = installs::find(tx, id)?
+                .filter(|found| found.status == InstallStatus::Live && found.generation == generation)
+                .ok_or_else(|| AppError::conflict("The app was removed from the workspace or installed again. Start again from Bitbucket."))?;
+            link_to(tx, org, &installation, &actor, now)
         })
         .await?;
-    if let (Some(found), Ok(mut held)) = (&found, held.0.lock()) {
-        held.insert(key, Arc::clone(found));
+    hooks::forget_cached(app);
+    Ok(link)
+}
+
+fn link_to(tx: &mut Tx<'_>, org: OrgId, installation: &Installation, actor: &str, now: Micros) -> AppResult<Link> {
+    let facts = store::LinkFacts {
+        installation_id: installation.id,
+        external_id: &installation.client_key,
+        workspace_uuid: &installation.principal_uuid,
+        name: &installation.principal_name,
+        domain_name: &installation.domain_name,
+        account_type: &installation.principal_type,
+        icon: installation.icon.as_deref(),
+    };
+    let (link, renewed) = store::put_link(tx, org, &facts, actor, now)?;
+    if renewed {
+        let data = json!({ "workspace": link.name, "workspaceUuid": link.workspace_uuid });
+        audit::record(tx, Some(org), actor, "links.connect", &link.id.to_string(), &data, now)?;
+        store::move_repos(tx, org, link.id, &[RepoStatus::Disabled], RepoStatus::Active, now)?;
     }
-    Ok(found)
+    enqueue(tx, &SyncRepos { org, link: link.id }, now)?;
+    Ok(link)
 }
 
-pub fn find_repo_by_external(conn: &mut Conn, org: OrgId, external_id: &str) -> QueryResult<Option<Repo>> {
-    repos::table
-        .filter(repos::org_id.eq(org))
-        .filter(repos::external_id.eq(external_id))
-        .select(Repo::as_select())
-        .first(conn)
-        .optional()
-}
-
-pub fn find_repo_by_name(conn: &mut Conn, org: OrgId, name: &str) -> QueryResult<Option<Repo>> {
-    repos::table.filter(repos::org_id.eq(org)).filter(repos::name.eq(name)).select(Repo::as_select()).first(conn).optional()
-}
-
-pub fn find_repo(conn: &mut Conn, org: OrgId, id: RepoId) -> QueryResult<Option<Repo>> {
-    repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)).select(Repo::as_select()).first(conn).optional()
-}
-
-pub fn repos_by_ids(conn: &mut Conn, org: OrgId, ids: &[RepoId]) -> QueryResult<Vec<Repo>> {
-    repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq_any(ids)).select(Repo::as_select()).load(conn)
-}
-
-pub fn repos_of_link(conn: &mut Conn, org: OrgId, link: LinkId) -> QueryResult<Vec<Repo>> {
-    repos::table
-        .filter(repos::org_id.eq(org))
-        .filter(repos::link_id.eq(link))
-        .filter(repos::status.ne(RepoStatus::Removed))
-        .order((repos::name, repos::id))
-        .select(Repo::as_select())
-        .load(conn)
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct RepoFilter {
-    pub query: Option<String>,
-    pub status: Option<RepoStatus>,
-    pub link: Option<LinkId>,
-    pub healthy: Option<bool>,
-}
-
-pub fn list_repos(conn: &mut Conn, org: OrgId, _filter: &RepoFilter, offset: i64, limit: i64) -> QueryResult<Vec<Repo>> {
-    repos::table
-        .filter(repos::org_id.eq(org))
-        .order((repos::name, repos::id))
-        .offset(offset)
-        .limit(limit)
-        .select(Repo::as_select())
-        .load(conn)
-}
-
-pub fn find_link(conn: &mut Conn, org: OrgId, id: LinkId) -> QueryResult<Option<Link>> {
-    links::table.filter(links::org_id.eq(org)).filter(links::id.eq(id)).select(Link::as_select()).first(conn).optional()
-}
-
-pub fn list_links(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<Link>> {
-    links::table.filter(links::org_id.eq(org)).order(links::id).select(Link::as_select()).load(conn)
-}
-
-pub async fn client_for_link(app: &App, org: OrgId, link: LinkId) -> Result<Connected, LinkError> {
-    let row = app
-        .db
-        .read(move |conn| Ok::<_, LinkError>(find_link(conn, org, link)?))
-        .await?
-        .ok_or(LinkError::NotFound)?;
-    if row.status != LinkStatus::Active {
-        return Err(LinkError::Off("The connection is disabled.".into()));
-    }
-    let config: serde_json::Value = serde_json::from_str(&row.config).unwrap_or_default();
-    let token = config.get("test_token").and_then(|t| t.as_str()).unwrap_or_default().to_owned();
-    Ok(Connected { cloud: app.bitbucket.for_credential(Credential::Bearer(Secret::new(token))), link: row })
-}
-
-pub async fn client_for_repo(app: &App, org: OrgId, id: RepoId) -> Result<(Repo, RepoRef, Connected), LinkError> {
-    let repo = app.db.read(move |conn| find_repo(conn, org, id)?.ok_or(LinkError::NotFound)).await?;
-    if repo.status != RepoStatus::Active {
-        return Err(LinkError::Off(format!("The repository {} is not in use.", repo.name)));
-    }
-    let link = repo.link_id.ok_or_else(|| LinkError::Off("not linked".into()))?;
-    let connected = client_for_link(app, org, link).await?;
-    let external = repo.external_id.as_deref().unwrap_or_default();
-    let reference = RepoRef::from_full_name(&format!("{}/{external}", connected.link.workspace_uuid))
-        .map_err(|error| LinkError::Off(error.to_string()))?;
-    Ok((repo, reference, connected))
-}
-
-pub fn note_rename(tx: &mut Tx<'_>, app: &App, repo: &Repo, full_name: &str, now: Micros) -> AppResult<bool> {
-    if repo.name == full_name || RepoRef::from_full_name(full_name).is_err() {
-        return Ok(false);
-    }
-    let url = app.bitbucket.web_repository(full_name);
-    Ok(diesel::update(repos::table.filter(repos::id.eq(repo.id)))
-        .set((repos::name.eq(full_name), repos::url.eq(Some(url)), repos::updated_at.eq(now)))
-        .execute(tx.conn())?
-        == 1)
-}
-
-pub async fn remove_repository(app: &App, org: OrgId, id: RepoId, _actor: &str) -> AppResult<Repo> {
+/// Ends a link: its repositories are removed, their hooks deleted by jobs, its waiting jobs cancelled. What is
+/// known of commits and tickets stays.
+///
+/// # Errors
+/// 404 for another tenant's link or one that is disconnected already.
+pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppResult<()> {
+    let (actor, now) = (actor.to_owned(), app.clock.now());
     app.db
         .write(move |tx| {
-            diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-                .set(repos::status.eq(RepoStatus::Removed))
-                .execute(tx.conn())?;
-            find_repo(tx, org, id)?.ok_or_else(AppError::not_found)
+            let link = store::find_link(tx, org, id)?.ok_or_else(AppError::not_found)?;
+            cancel_ordered(tx, &order_key(id))?;
+            store::set_link_status(tx, org, id, LinkStatus::Removed, None, now)?;
+            let in_use = [RepoStatus::Active, RepoStatus::Disabled, RepoStatus::Hidden];
+            for repo in store::move_repos(tx, org, id, &in_use, RepoStatus::Removed, now)? {
+                enqueue(tx, &RemoveHook { org, repo, link: id }, now)?;
+            }
+            let data = json!({ "workspace": link.name });
+            audit::record(tx, Some(org), &actor, "links.disconnect", &id.to_string(), &data, now)?;
+            Ok::<_, AppError>(())
         })
-        .await
+        .await?;
+    hooks::forget_cached(app);
+    Ok(())
 }
 
-pub fn note_delivery(tx: &mut Tx<'_>, repo: RepoId, at: Micros) {
-    let _ = diesel::update(repo_hooks::table.filter(repo_hooks::repo_id.eq(repo)))
-        .set(repo_hooks::last_delivery_at.eq(Some(at)))
-        .execute(tx.conn());
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SyncRepos {
-    pub org: OrgId,
-    pub link: LinkId,
-}
-impl Job for SyncRepos {
-    type State = App;
-    const KIND: &'static str = "links.sync_repos";
-    async fn run(self, _app: App, _attempt: Attempt) -> anyhow::Result<Verdict> {
-        Ok(Verdict::Done)
+/// Brings the links of an installation in line with what it has become, in the write that changed it.
+///
+/// # Errors
+/// When a statement fails.
+pub fn follow_installation(tx: &mut Tx<'_>, installation: &Installation, now: Micros) -> AppResult<()> {
+    const ACTOR: &str = "Bitbucket";
+    for link in store::links_of_installation(tx, installation.id)? {
+        let (org, id) = (link.org_id, link.id);
+        let reason = match installation.status {
+            InstallStatus::Uninstalled => Some("The workspace has removed the app."),
+            InstallStatus::Live if installation.principal_uuid != link.workspace_uuid => {
+                Some("The app was installed again for another workspace.")
+            }
+            InstallStatus::Live => None,
+        };
+        match (reason, link.status) {
+            (Some(reason), LinkStatus::Active) => {
+                store::set_link_status(tx, org, id, LinkStatus::Disabled, Some(reason), now)?;
+                store::move_repos(tx, org, id, &[RepoStatus::Active], RepoStatus::Disabled, now)?;
+                cancel_ordered(tx, &order_key(id))?;
+                audit::record(tx, Some(org), ACTOR, "links.disable", &id.to_string(), &json!({ "reason": reason }), now)?;
+            }
+            // Also for a link that was active all the time: names may have changed, hooks may be gone.
+            (None, LinkStatus::Active | LinkStatus::Disabled) => {
+                link_to(tx, org, installation, ACTOR, now)?;
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
-pub fn repository_object(repo: &Repo) -> serde_json::Value {
-    serde_json::json!({
-        "id": repo.id.to_string(), "name": repo.name, "url": repo.url,
-        "provider": {"id": "integrations:bitbucket", "name": "Bitbucket"}, "status": repo.status,
-        "dateCreated": repo.created_at.to_rfc3339(),
-        "integrationId": repo.link_id.map(|id| id.to_string()),
-        "externalSlug": repo.name, "externalId": repo.external_id,
-    })
-}
-
-pub fn integration_object(link: &Link) -> serde_json::Value {
-    serde_json::json!({"id": link.id.to_string(), "name": link.name, "domainName": link.domain_name, "status": link.status,
-        "provider": {"key": "bitbucket", "slug": "bitbucket", "name": "Bitbucket"}})
+/// The organization's link to an installation, if it is in use.
+pub(crate) fn is_linked(links: &[Link], installation: InstallationId) -> bool {
+    links.iter().any(|link| link.installation_id == Some(installation) && link.status == LinkStatus::Active)
 }
