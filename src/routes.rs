@@ -2,7 +2,7 @@
 
 use actix_web::web;
 
-use crate::features::{accounts, installs, links, ops};
+use crate::features::{accounts, deliveries, installs, links, ops, releases};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {
@@ -30,6 +30,9 @@ routes! {
     "/o/{org}/settings/" => { get: accounts::pages::settings },
     "/o/{org}/settings/tokens/" => { post: accounts::pages::create_token },
     "/o/{org}/settings/tokens/{token}/revoke/" => { post: accounts::pages::revoke_token },
+    "/o/{org}/deliveries/" => { get: deliveries::pages::list },
+    "/o/{org}/deliveries/{delivery}/" => { get: deliveries::pages::detail },
+    "/o/{org}/deliveries/{delivery}/replay/" => { post: deliveries::pages::replay },
     "/o/{org}/jobs/" => { get: ops::jobs::list },
     "/o/{org}/jobs/redrive/" => { post: ops::jobs::redrive_all },
     "/o/{org}/jobs/{job}/" => { get: ops::jobs::detail },
@@ -42,6 +45,9 @@ routes! {
     "/extensions/bitbucket/uninstalled/" => { post: links::lifecycle::uninstalled },
     "/extensions/bitbucket/setup/" => { get: links::setup::setup },
     "/extensions/bitbucket/setup/confirm/" => { get: links::setup::confirm_page, post: links::setup::confirm },
+
+    // Webhooks of Bitbucket
+    "/extensions/bitbucket/organizations/{organization_id}/webhook/" => { post: deliveries::api::webhook },
 
     // Connections and repositories
     "/o/{org}/connections/" => { get: links::pages::list },
@@ -69,6 +75,7 @@ routes! {
     "/api/0/organizations/{org}/integrations/{integration}/repos/" => { get: links::api::search },
     "/api/0/organizations/{org}/repos/" => { get: links::api::list_repos, post: links::api::add_repo },
     "/api/0/organizations/{org}/repos/{repo}/" => { put: links::api::edit_repo, delete: links::api::remove_repo },
+    "/api/0/organizations/{org}/repos/{repo}/commits/" => { get: releases::api::repo_commits },
 }
 
 /// Attaches every route to a server.

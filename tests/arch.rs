@@ -46,6 +46,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("ticket_comments", "tickets"),
     ("ticket_defaults", "tickets"),
     ("deliveries", "deliveries"),
+    ("delivery_attempts", "deliveries"),
 ];
 
 struct Source {

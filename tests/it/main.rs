@@ -16,8 +16,10 @@
 mod support;
 
 mod accounts;
+mod deliveries;
 mod health;
 mod jobs;
+mod scene;
 mod schema;
 mod story;
 mod write_door;
