@@ -173,7 +173,7 @@ diesel::table! {
         project_id -> BigInt,
         short_no -> BigInt,
         title -> Text,
-        title_lower -> Text,
+        search_text -> Text,
         culprit -> Text,
         kind -> Text,
         metadata -> Text,
@@ -185,10 +185,11 @@ diesel::table! {
         status -> Text,
         substatus -> Nullable<Text>,
         resolved_at -> Nullable<BigInt>,
-        resolved_by -> Nullable<Text>,
+        status_details -> Text,
         first_seen -> BigInt,
         last_seen -> BigInt,
         times_seen -> BigInt,
+        user_count -> BigInt,
         first_release -> Nullable<Text>,
         last_release -> Nullable<Text>,
         num_comments -> Integer,
@@ -217,6 +218,23 @@ diesel::table! {
     group_users (group_id, user_hash) {
         group_id -> BigInt,
         user_hash -> Binary,
+    }
+}
+
+diesel::table! {
+    group_facets (group_id, kind, value) {
+        group_id -> BigInt,
+        kind -> Text,
+        value -> Text,
+        events -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    group_unfixed (group_id, release) {
+        group_id -> BigInt,
+        release -> Text,
     }
 }
 
@@ -382,6 +400,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     group_hashes,
     group_hours,
     group_users,
+    group_facets,
+    group_unfixed,
     events,
     activities,
     commits,

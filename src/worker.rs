@@ -1,14 +1,16 @@
 //! Which jobs there are, and which follow which event: two tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::App;
+use crate::features::groups::jobs::{EraseGroup, Retention};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
 #[must_use]
 pub fn registry() -> Registry<App> {
-    Registry::default()
+    Registry::default().job::<EraseGroup>().periodic::<Retention>(Duration::from_secs(3_600))
 }
 
 /// One line per event and follower.

@@ -3,5 +3,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod groups;
+pub mod intake;
 pub mod ops;
 pub mod releases;

@@ -14,7 +14,9 @@
 
 mod support;
 
+mod groups;
 mod health;
+mod intake;
 mod jobs;
 mod schema;
 mod write_door;
