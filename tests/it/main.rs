@@ -16,7 +16,9 @@
 mod support;
 
 mod health;
+mod installs;
 mod jobs;
+mod links;
 mod schema;
 mod story;
 mod write_door;
