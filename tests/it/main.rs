@@ -15,10 +15,15 @@
 
 mod support;
 
+mod accounts;
+mod deliveries;
+mod groups;
 mod health;
 mod installs;
+mod intake;
 mod jobs;
 mod links;
+mod scene;
 mod schema;
 mod story;
 mod write_door;
