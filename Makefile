@@ -32,7 +32,7 @@ test-fast: deps-build deps-postgres deps-clients ## the same without the browser
 	@.ci/test.sh fast
 
 .PHONY: test-pg
-test-pg: deps ## the product's tests on PostgreSQL alone
+test-pg: deps-build deps-postgres deps-clients ## the same on PostgreSQL alone
 	@.ci/test.sh pg
 
 .PHONY: kill-test
@@ -76,7 +76,7 @@ clippy: deps-build ## lints, warnings are errors
 
 .PHONY: doc
 doc: deps-build ## documentation builds without a warning
-	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 .PHONY: arch
 arch: deps-build ## who may import whom

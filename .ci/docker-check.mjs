@@ -215,7 +215,8 @@ if (process.argv.includes('--build')) {
       if (line.includes('apt-get')) continue;
       const here = line.replaceAll('/out', out);
       console.log(`# ${here}`);
-      execFileSync('sh', ['-euc', here], { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] });
+      const { CARGO_TARGET_DIR: _, ...env } = process.env;
+      execFileSync('sh', ['-euc', here], { cwd: folder, env, stdio: ['ignore', 'inherit', 'inherit'] });
     }
   });
   check('everything that the final stage takes from it is there', () => {

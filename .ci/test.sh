@@ -51,21 +51,16 @@ clients() {
 # Screenshots go to a scratch folder, unless they are what was asked for.
 export TRACEBUCKET_TEST_SHOTS=$PWD/target/screens
 
-# tests SKIP… -- CARGO_ARGUMENT…: also those marked `ignore` because they need clients.
+# tests CARGO_ARGUMENT… -- FILTER…: also those marked `ignore` because they need clients. Each test names its
+# database: `…::sqlite` or `…::postgres`.
 tests() {
-  local skip=()
+  local arguments=()
   while [ "$1" != -- ]; do
-    skip+=(--skip "$1")
+    arguments+=("$1")
     shift
   done
   shift
-  cargo test --locked --no-fail-fast "$@" -- --include-ignored "${skip[@]}"
-}
-on_sqlite() {
-  (unset TEST_DATABASE_URL && tests "$@")
-}
-on_postgres() {
-  TEST_DATABASE_URL=$postgres_url tests "$@"
+  TEST_DATABASE_URL=$postgres_url cargo test --locked --no-fail-fast "${arguments[@]}" -- --include-ignored "$@"
 }
 
 demo_starts() {
@@ -82,8 +77,7 @@ case $mode in
     must "clients" clients
     must "build" cargo test --locked --workspace --no-run
     must "PostgreSQL" start_postgres
-    step "tests on SQLite, clients and browser" on_sqlite -- --workspace
-    step "tests on PostgreSQL, clients" on_postgres browser -- --package tracebucket
+    step "tests: both databases, clients, browser" tests --workspace --
     step "browser harness" "$TRACEBUCKET_TEST_NODE" tests/clients/browser/smoke.mjs
     step "demo: history and traffic" "$TRACEBUCKET_TEST_PYTHON" sandbox/demo/selftest.py
     step "demo: make run" demo_starts
@@ -93,27 +87,26 @@ case $mode in
     must "clients" clients
     must "build" cargo test --locked --workspace --no-run
     must "PostgreSQL" start_postgres
-    step "tests on SQLite, clients" on_sqlite browser -- --workspace
-    step "tests on PostgreSQL, clients" on_postgres browser -- --package tracebucket
+    step "tests: both databases, clients" tests --workspace -- --skip browser
     ;;
   pg)
     must "clients" clients
-    must "build" cargo test --locked --package tracebucket --no-run
+    must "build" cargo test --locked --package tracebucket --test it --no-run
     must "PostgreSQL" start_postgres
-    step "tests on PostgreSQL, clients" on_postgres browser -- --package tracebucket
+    step "tests: PostgreSQL, clients" tests --package tracebucket --test it -- postgres --skip browser
     ;;
   kill)
-    must "build" cargo test --locked --package tracebucket --no-run
+    must "build" cargo test --locked --package tracebucket --test it --no-run
     must "PostgreSQL" start_postgres
     export TRACEBUCKET_TEST_KILLS=full
-    step "kill -9 on SQLite" on_sqlite -- --package tracebucket --test it kill
-    step "kill -9 on PostgreSQL" on_postgres -- --package tracebucket --test it kill
+    step "kill -9, both databases" tests --package tracebucket --test it -- kill --nocapture
     ;;
   screens)
     must "clients" clients
-    must "build" cargo test --locked --package tracebucket --no-run
+    must "build" cargo test --locked --package tracebucket --test it --no-run
+    must "PostgreSQL" start_postgres
     export TRACEBUCKET_TEST_SHOTS=$PWD/docs/screens
-    step "browser tests, screenshots to docs/screens" on_sqlite -- --package tracebucket --test it browser
+    step "browser tests, screenshots to docs/screens" tests --package tracebucket --test it -- browser
     ;;
   bench)
     must "build" .ci/release.sh bench --locked --no-run

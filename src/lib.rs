@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod atlassian;
+pub mod bitbucket;
 pub mod cli;
 pub mod config;
 pub mod error;

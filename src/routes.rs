@@ -2,7 +2,7 @@
 
 use actix_web::web;
 
-use crate::features::{accounts, groups, intake, ops};
+use crate::features::{accounts, deliveries, groups, installs, intake, links, ops, releases, tickets};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {
@@ -40,12 +40,35 @@ routes! {
     "/o/{org}/settings/" => { get: accounts::pages::settings },
     "/o/{org}/settings/tokens/" => { post: accounts::pages::create_token },
     "/o/{org}/settings/tokens/{token}/revoke/" => { post: accounts::pages::revoke_token },
+    "/o/{org}/deliveries/" => { get: deliveries::pages::list },
+    "/o/{org}/deliveries/{delivery}/" => { get: deliveries::pages::detail },
+    "/o/{org}/deliveries/{delivery}/replay/" => { post: deliveries::pages::replay },
     "/o/{org}/jobs/" => { get: ops::jobs::list },
     "/o/{org}/jobs/redrive/" => { post: ops::jobs::redrive_all },
     "/o/{org}/jobs/{job}/" => { get: ops::jobs::detail },
     "/o/{org}/jobs/{job}/redrive/" => { post: ops::jobs::redrive },
     "/o/{org}/jobs/{job}/drop/" => { post: ops::jobs::drop },
 
+    // Connect
+    "/extensions/bitbucket/descriptor/" => { get: installs::api::descriptor },
+    "/extensions/bitbucket/installed/" => { post: links::lifecycle::installed },
+    "/extensions/bitbucket/uninstalled/" => { post: links::lifecycle::uninstalled },
+    "/extensions/bitbucket/setup/" => { get: links::setup::setup },
+    "/extensions/bitbucket/setup/confirm/" => { get: links::setup::confirm_page, post: links::setup::confirm },
+
+    // Webhooks of Bitbucket
+    "/extensions/bitbucket/organizations/{organization_id}/webhook/" => { post: deliveries::api::webhook },
+
+    // Connections and repositories
+    "/o/{org}/connections/" => { get: links::pages::list },
+    "/o/{org}/connections/{link}/" => { get: links::pages::detail },
+    "/o/{org}/connections/{link}/done/" => { get: links::pages::done },
+    "/o/{org}/connections/{link}/repos/" => { post: links::pages::add },
+    "/o/{org}/connections/{link}/repos/{repo}/repair/" => { post: links::pages::repair },
+    "/o/{org}/connections/{link}/repos/{repo}/rotate/" => { post: links::pages::rotate },
+    "/o/{org}/connections/{link}/repos/{repo}/remove/" => { post: links::pages::remove },
+    "/o/{org}/connections/{link}/disconnect/" => { post: links::pages::disconnect_submit },
+    "/o/{org}/repos/" => { get: links::pages::repositories },
     // Errors
     "/o/{org}/errors/" => { get: groups::pages::list },
     "/o/{org}/errors/bulk/" => { post: groups::pages::bulk },
@@ -53,6 +76,17 @@ routes! {
     "/o/{org}/errors/{issue}/notes/" => { post: groups::pages::add_note },
     "/o/{org}/errors/{issue}/events/{event}/json/" => { get: groups::pages::event_json },
     "/organizations/{org}/issues/{issue}/" => { get: groups::pages::permalink },
+
+    // Tickets
+    "/api/0/organizations/{org}/issues/{issue}/integrations/" => { get: tickets::api::list },
+    "/api/0/organizations/{org}/issues/{issue}/integrations/{integration}/" => {
+        get: tickets::api::config, post: tickets::api::create, put: tickets::api::put, delete: tickets::api::unlink,
+    },
+    "/api/0/issues/{issue}/integrations/" => { get: tickets::api::list },
+    "/api/0/issues/{issue}/integrations/{integration}/" => {
+        get: tickets::api::config, post: tickets::api::create, put: tickets::api::put, delete: tickets::api::unlink,
+    },
+    "/extensions/bitbucket/search/{org}/{integration}/" => { get: tickets::api::search },
 
     // Events from SDKs
     "/api/{project}/envelope/" => { post: intake::api::envelope, options: intake::api::options },
@@ -92,6 +126,15 @@ routes! {
     "/api/0/organizations/{org}/projects/" => { get: accounts::api::list_projects, post: accounts::api::new_project },
     "/api/0/projects/{org}/{project}/" => { get: accounts::api::project_detail },
     "/api/0/projects/{org}/{project}/keys/" => { get: accounts::api::project_keys },
+
+    // Sentry's API: integrations and repositories
+    "/api/0/organizations/{org}/config/integrations/" => { get: links::api::directory },
+    "/api/0/organizations/{org}/integrations/" => { get: links::api::list },
+    "/api/0/organizations/{org}/integrations/{integration}/" => { get: links::api::detail, post: links::api::configure, delete: links::api::remove },
+    "/api/0/organizations/{org}/integrations/{integration}/repos/" => { get: links::api::search },
+    "/api/0/organizations/{org}/repos/" => { get: links::api::list_repos, post: links::api::add_repo },
+    "/api/0/organizations/{org}/repos/{repo}/" => { put: links::api::edit_repo, delete: links::api::remove_repo },
+    "/api/0/organizations/{org}/repos/{repo}/commits/" => { get: releases::api::repo_commits },
 }
 
 /// Attaches every route to a server.

@@ -120,6 +120,7 @@ diesel::table! {
         provider -> Text,
         installation_id -> Nullable<BigInt>,
         external_id -> Text,
+        workspace_uuid -> Text,
         name -> Text,
         domain_name -> Text,
         account_type -> Text,
@@ -321,6 +322,10 @@ diesel::table! {
         description -> Text,
         draft -> Text,
         remote_state -> Nullable<Text>,
+        synced -> Nullable<Text>,
+        attempted_at -> Nullable<BigInt>,
+        busy_until -> Nullable<BigInt>,
+        busy_owner -> Nullable<Text>,
         last_error -> Nullable<Text>,
         created_by -> Text,
         created_at -> BigInt,
@@ -376,10 +381,22 @@ diesel::table! {
         state -> Text,
         attempts -> Integer,
         run_at -> BigInt,
-        leased_until -> Nullable<BigInt>,
         lease_owner -> Nullable<Text>,
         outcome -> Nullable<Text>,
+        error -> Nullable<Text>,
+        took_ms -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    delivery_attempts (id) {
+        id -> BigInt,
+        delivery_id -> BigInt,
+        result -> Text,
+        error -> Nullable<Text>,
+        took_ms -> BigInt,
+        at -> BigInt,
     }
 }
 
@@ -412,4 +429,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     ticket_comments,
     ticket_defaults,
     deliveries,
+    delivery_attempts,
 );

@@ -4,12 +4,8 @@ function reveal() {
   for (const button of document.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
 }
 
-async function copy(text) {
-  if (navigator.clipboard && window.isSecureContext) {
-    await navigator.clipboard.writeText(text);
-    return;
-  }
-  // Plain http has no clipboard; a selected field and the old command still work there.
+// Plain http has no clipboard, and it may be refused; a selected field and the old command still work.
+function copyBySelection(text) {
   const field = document.createElement("textarea");
   field.value = text;
   field.setAttribute("readonly", "");
@@ -19,6 +15,14 @@ async function copy(text) {
   const done = document.execCommand("copy");
   field.remove();
   if (!done) throw new Error("copy refused");
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text);
+  }
 }
 
 document.addEventListener("click", async (event) => {

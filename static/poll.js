@@ -12,12 +12,13 @@ function swap(old, fresh) {
   document.dispatchEvent(new CustomEvent("tracebucket:replaced"));
 }
 
+// The element as the server has it now; `gone` when the page came without it, `null` when none came.
 async function fetchFresh(id) {
   try {
     const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
     if (!answer.ok || answer.redirected) return null;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    return page.getElementById(id);
+    return page.getElementById(id) ?? "gone";
   } catch {
     return null;
   }
@@ -32,8 +33,12 @@ function watch(id, wait) {
       return;
     }
     const fresh = await fetchFresh(id);
+    if (fresh === "gone") {
+      location.reload();
+      return;
+    }
     const goesOn = !fresh || fresh.dataset.poll;
-    if (fresh && fresh.innerHTML !== old.innerHTML) swap(old, document.adoptNode(fresh));
+    if (fresh && (!goesOn || fresh.innerHTML !== old.innerHTML)) swap(old, document.adoptNode(fresh));
     if (goesOn) watch(id, Math.min(SLOWEST, wait * 1.25));
   }, wait);
 }

@@ -280,13 +280,14 @@ impl Core {
 
     async fn tries(&self, delivery: &Delivery) {
         let settings = self.deliveries.settings();
-        for number in 1..=settings.attempts {
+        let attempts = settings.attempts.max(1);
+        for number in 1..=attempts {
             if number > 1 {
                 tokio::time::sleep(Duration::from_millis(settings.delay_ms)).await;
             }
             let attempt = self.attempt(delivery, number, settings.timeout_ms).await;
             let delivered = attempt.status.is_some_and(|s| (200..300).contains(&s));
-            let last = number == settings.attempts;
+            let last = number == attempts;
             self.deliveries.change(delivery.id, |stored| {
                 stored.attempts.push(attempt);
                 if delivered {

@@ -48,6 +48,5 @@ fn main() -> anyhow::Result<()> {
         public_url,
     })?;
     tracing::info!("serving on {}", sandbox.url());
-    sandbox.wait();
-    Ok(())
+    sandbox.serve_until_signal()
 }

@@ -98,13 +98,26 @@ impl Sandbox {
         }
     }
 
-    /// Waits until the server ends by itself or by a signal.
-    pub fn wait(mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the sandbox thread panicked");
-        }
+    /// Serves until the process is told to end by SIGINT or SIGTERM, then stops.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub fn serve_until_signal(self) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            anyhow::Ok(())
+        })?;
+        self.stop();
+        Ok(())
     }
 
     /// Makes a workspace.
@@ -382,6 +395,8 @@ fn assemble(
             .default_service(web::to(server::entry))
     })
     .workers(2)
+    // Signals belong to the process that starts a sandbox.
+    .disable_signals()
     .shutdown_timeout(1)
     .listen(listener)?
     .run();

@@ -188,6 +188,7 @@ impl Core {
             } else {
                 Tracker::Off
             },
+            main_branch: None,
             created_on: now.clone(),
             updated_on: now,
             issues: Vec::new(),

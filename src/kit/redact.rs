@@ -117,7 +117,7 @@ mod tests {
         for text in [
             "",
             "Repository acme/app not found",
-            "error code 404 at /2.0/repositories",
+            "error code 404 at /api/repositories",
             "Basic auth needed",
         ] {
             assert!(

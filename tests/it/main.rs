@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
     reason = "tests: a surprise should stop them"
@@ -14,9 +15,13 @@
 
 mod support;
 
+mod accounts;
+mod deliveries;
 mod groups;
 mod health;
 mod intake;
 mod jobs;
+mod scene;
 mod schema;
+mod story;
 mod write_door;

@@ -2,7 +2,6 @@ use serde_json::Value;
 
 use super::{Cx, paging};
 use crate::core::Core;
-use crate::git::refs;
 use crate::journal::Rule;
 use crate::model::Repository;
 use crate::reply::{Outcome, Reply};
@@ -23,24 +22,19 @@ pub(super) async fn list(cx: Cx) -> Outcome {
             .filter(|r| r.workspace == workspace.uuid);
         own.cloned().collect::<Vec<_>>()
     });
-    let mut items = Vec::new();
-    for repository in &repositories {
-        items.push(show(&cx.core, repository).await);
-    }
+    let items = repositories.iter().map(|r| show(&cx.core, r)).collect();
     paging::answer(&cx, items, 10)
 }
 
 pub(super) async fn get(cx: Cx) -> Outcome {
     let repository = cx.repository()?;
-    Ok(Reply::json(200, &show(&cx.core, &repository).await))
+    Ok(Reply::json(200, &show(&cx.core, &repository)))
 }
 
-async fn show(core: &Core, repository: &Repository) -> Value {
-    let dir = core.git_dir(repository);
-    let main = refs::main_branch(&dir).await;
-    let size = disk_size(&dir);
+fn show(core: &Core, repository: &Repository) -> Value {
+    let size = disk_size(&core.git_dir(repository));
     core.store
-        .read(|s| wire::repository(core, s, repository, main.as_deref(), size))
+        .read(|state| wire::repository(core, state, repository, size))
 }
 
 /// Bytes of the packs and of the files at the top; an estimate, as Bitbucket's is.

@@ -42,9 +42,11 @@ pub(crate) async fn after(
         }
     }
     let stamp = core.clock.stamp();
+    let main_branch = refs::main_branch(&dir).await;
     core.store.write(|state| {
         if let Some(stored) = state.repository_mut(&repository.uuid) {
             stored.updated_on = stamp;
+            stored.main_branch = main_branch;
         }
     })?;
     Ok(Some(core.store.read(|state| {

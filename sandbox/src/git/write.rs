@@ -49,7 +49,13 @@ async fn with_index(
     for path in &new.delete {
         records.extend_from_slice(format!("0 {}\t{path}\0", "0".repeat(40)).as_bytes());
     }
-    step(dir, index, &["update-index", "-z", "--index-info"], &records).await?;
+    step(
+        dir,
+        index,
+        &["update-index", "-z", "--index-info"],
+        &records,
+    )
+    .await?;
     let tree = step(dir, index, &["write-tree"], &[]).await?;
     let mut build = command(dir);
     build.arg("-C").arg(dir).args(["commit-tree", &tree]);

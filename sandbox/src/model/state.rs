@@ -62,6 +62,8 @@ pub struct Repository {
     pub description: String,
     /// State of the issue tracker.
     pub tracker: Tracker,
+    /// The branch HEAD points to, once it exists.
+    pub main_branch: Option<String>,
     /// RFC 3339.
     pub created_on: String,
     /// RFC 3339; the last push.

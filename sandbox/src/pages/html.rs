@@ -38,7 +38,9 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<String>], empty: &str) -> String
     if rows.is_empty() {
         return format!(r#"<p class="empty">{}</p>"#, escape(empty));
     }
-    let mut html = String::from(r#"<div class="scroll"><table><thead><tr>"#);
+    let mut html = String::from(
+        r#"<div class="scroll" tabindex="0" role="region" aria-label="Table"><table><thead><tr>"#,
+    );
     for head in heads {
         let _ = write!(html, r#"<th scope="col">{}</th>"#, escape(head));
     }

@@ -104,14 +104,8 @@ fn project(core: &Core, workspace: &Workspace) -> Value {
     })
 }
 
-/// A whole repository. `main_branch` and `size` come from git.
-pub(crate) fn repository(
-    core: &Core,
-    state: &State,
-    repository: &Repository,
-    main_branch: Option<&str>,
-    size: u64,
-) -> Value {
+/// A whole repository; `size` in bytes comes from its git directory.
+pub(crate) fn repository(core: &Core, state: &State, repository: &Repository, size: u64) -> Value {
     let full_name = state.full_name(repository);
     let api = |tail: &str| link(core.api(&format!("/repositories/{full_name}{tail}")));
     let clone = core.web(&format!("/{full_name}.git"));
@@ -132,7 +126,10 @@ pub(crate) fn repository(
             ("fork_policy".to_owned(), json!("allow_forks")),
             (
                 "mainbranch".to_owned(),
-                main_branch.map_or(Value::Null, |name| json!({"type": "branch", "name": name})),
+                repository
+                    .main_branch
+                    .as_ref()
+                    .map_or(Value::Null, |name| json!({"type": "branch", "name": name})),
             ),
             (
                 "links".to_owned(),

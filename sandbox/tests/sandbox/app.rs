@@ -146,7 +146,7 @@ async fn handle(request: HttpRequest, body: web::Bytes, shared: web::Data<Shared
         headers: headers.collect(),
         body: body.to_vec(),
     });
-    if path == "/descriptor/" {
+    if path.ends_with("/descriptor/") {
         return HttpResponse::Ok().json(&*shared.descriptor.lock().unwrap());
     }
     let proof = shared.proof.lock().unwrap().clone();

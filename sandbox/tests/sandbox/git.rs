@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::kit::{Kit, REPO};
+use crate::kit::{Kit, REPO, traced_git};
 
 /// The bodies of all pushes so far.
 async fn pushes(kit: &Kit) -> Vec<Value> {
@@ -44,12 +44,17 @@ async fn a_large_push_arrives_compressed_and_in_chunks() {
         clone.commit(&format!("Change {branch}"));
     }
     clone.git(&["config", "http.postBuffer", "65536"]);
-    clone.push(&["origin", "--all"]);
-    let fresh = kit.clone();
-    assert_eq!(
-        fresh.git(&["rev-parse", "HEAD"]),
-        clone.git(&["rev-parse", "main"])
+    let trace = traced_git(&clone.path, &["push", "-q", "origin", "--all"]);
+    assert!(trace.contains("transfer-encoding: chunked"), "{trace}");
+    let fresh = kit.dir.path().join("fresh");
+    let url = kit.url("/acme/shop.git");
+    let trace = traced_git(
+        kit.dir.path(),
+        &["clone", "-q", &url, fresh.to_str().unwrap()],
     );
+    assert!(trace.contains("content-encoding: gzip"), "{trace}");
+    let main = clone.git(&["rev-parse", "main"]);
+    assert_eq!(crate::kit::git(&fresh, &["rev-parse", "HEAD"]), main);
     kit.assert_clean();
 }
 

@@ -108,10 +108,40 @@ async fn qsh_leaves_the_path_of_the_base_url_out() {
         d["baseUrl"] = json!(base);
         d["key"] = json!("other.app");
     });
-    // The test app serves its descriptor at one path only, so the link is checked by its refusal.
     let refused = kit.sandbox.install(kit.request("acme")).await.unwrap_err();
     assert!(refused.to_string().contains("served under"), "{refused}");
     assert_eq!(kit.broken(), [Rule::Descriptor]);
+
+    let request = || InstallRequest {
+        workspace: "acme".into(),
+        descriptor_uri: Some(format!("{base}/descriptor/")),
+        ..InstallRequest::default()
+    };
+    let first = kit.sandbox.install(request()).await.unwrap();
+    let secret = kit
+        .sandbox
+        .shared_secret(&first.client_key)
+        .unwrap()
+        .expose()
+        .to_owned();
+    let (_, token) = first
+        .redirect
+        .as_deref()
+        .unwrap()
+        .split_once("&jwt=")
+        .unwrap();
+    assert_token(token, &secret, &first.client_key, "GET", "/setup/", "a=b");
+    kit.sandbox.install(request()).await.unwrap();
+    let token = kit.app.seen("/base/installed/")[1].token().unwrap();
+    assert_token(
+        &token,
+        &secret,
+        &first.client_key,
+        "POST",
+        "/installed/",
+        "",
+    );
+    kit.assert_clean();
 }
 
 #[tokio::test]

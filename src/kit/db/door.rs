@@ -157,6 +157,8 @@ impl Drop for Door {
 trait Work: Send {
     /// Runs the closure; false when its work must be rolled back.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Replaces the result: the closure said yes, but its work had to be rolled back.
+    fn spoil(&mut self, failure: DbError);
     /// Answers the caller: the closure's own result, or the failure that took its work away.
     fn finish(self: Box<Self>, outcome: Result<(), DbError>);
 }
@@ -182,6 +184,10 @@ where
         let keep = result.is_ok();
         self.result = Some(result);
         keep
+    }
+
+    fn spoil(&mut self, failure: DbError) {
+        self.result = Some(Err(failure.into()));
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), DbError>) {
@@ -252,7 +258,12 @@ impl Writer {
                 }
                 folds.merge(own_folds);
                 wake |= own_wake;
-            } else if savepoint {
+                continue;
+            }
+            if keep {
+                work.spoil(DbError::unavailable("a transaction inside the closure was left open"));
+            }
+            if savepoint {
                 roll_back_to(&mut self.conn, 1).map_err(refused)?;
             } else {
                 roll_back_to(&mut self.conn, 0).map_err(refused)?;

@@ -136,18 +136,18 @@ mod tests {
 
     #[test]
     fn the_same_origin_keeps_credentials_and_others_lose_them_for_good() {
-        let api = "https://api.example.org/2.0/a";
-        let kept = hop(api, Trust::Credentials, "/2.0/b?x=1#frag").unwrap();
+        let api = "https://api.example.org/api/a";
+        let kept = hop(api, Trust::Credentials, "/api/b?x=1#frag").unwrap();
         assert_eq!(
             kept,
             (
-                "https://api.example.org/2.0/b?x=1".to_owned(),
+                "https://api.example.org/api/b?x=1".to_owned(),
                 Trust::Credentials
             )
         );
         let lost = hop(api, Trust::Credentials, "https://storage.example.net/file").unwrap();
         assert_eq!(lost.1, Trust::Anonymous);
-        let back = hop(&lost.0, lost.1, "https://api.example.org/2.0/delete").unwrap();
+        let back = hop(&lost.0, lost.1, "https://api.example.org/api/delete").unwrap();
         assert_eq!(back.1, Trust::Anonymous);
         assert_eq!(
             hop(api, Trust::Credentials, "https://api.example.org:8443/")
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn downgrades_and_empty_targets_are_errors() {
-        let api = "https://api.example.org/2.0/a";
+        let api = "https://api.example.org/api/a";
         assert!(
             hop(api, Trust::Credentials, "http://api.example.org/")
                 .unwrap_err()

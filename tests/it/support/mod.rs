@@ -1,5 +1,6 @@
 //! The test application: the real one, on a fresh database, on a port of its own.
 
+pub mod world;
 pub mod sdk;
 
 use std::net::TcpListener;

@@ -91,10 +91,7 @@ fn clock(at: i64) -> String {
 
 /// Date only.
 fn day(at: i64) -> String {
-    utc(at).map_or_else(
-        || NO_TIME.to_owned(),
-        |t| t.format("%-d %b %Y").to_string(),
-    )
+    utc(at).map_or_else(|| NO_TIME.to_owned(), |t| t.format("%-d %b %Y").to_string())
 }
 
 /// `1234` as `1.2k`; three digits at most, cut and never rounded up to the next unit.
@@ -168,7 +165,10 @@ pub(super) fn runs(items: &[Value], by: &str) -> Vec<Value> {
         .chunk_by(|a, b| field(a, by) == field(b, by))
         .map(|run| {
             map([
-                ("key", run.first().map_or_else(Value::none, |v| field(v, by))),
+                (
+                    "key",
+                    run.first().map_or_else(Value::none, |v| field(v, by)),
+                ),
                 ("items", Value::from(run.to_vec())),
             ])
         })
@@ -185,7 +185,11 @@ pub(super) fn bars(counts: &[i64], height: i64) -> Vec<Value> {
         .map(|(&n, index)| {
             let h = match n {
                 ..1 => 1,
-                n => n.saturating_mul(height).checked_div(top).unwrap_or(0).max(2),
+                n => n
+                    .saturating_mul(height)
+                    .checked_div(top)
+                    .unwrap_or(0)
+                    .max(2),
             };
             map([
                 ("x", Value::from(index * 4)),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::filters::{ago, bars, bytes, compact, duration, grouped, href, iso};
+use super::filters::{absolute, ago, bars, bytes, compact, duration, grouped, href, iso, runs};
 use super::*;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -22,7 +22,7 @@ const EVIL: &str = "\"'><hx-evil a=\"b\" c='d'>&";
 
 /// Fields whose words choose a branch or a class of a template; handlers take them from enums.
 const ENUMS: &[&str] = &[
-    "active", "code_kind", "kind", "level", "platform", "result", "state", "status", "verdict",
+    "active", "kind", "level", "platform", "result", "state", "status", "verdict",
 ];
 
 struct Page {
@@ -91,7 +91,10 @@ fn names_below(folder: &str, extensions: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn every_template_and_static_file_is_embedded() {
-    let templates: BTreeSet<String> = TEMPLATES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let templates: BTreeSet<String> = TEMPLATES
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(templates, names_below("templates", &["html"]));
     let assets: BTreeSet<String> = static_files().iter().map(|f| f.path.to_owned()).collect();
     assert_eq!(assets, names_below("static", &["css", "js", "svg"]));
@@ -113,7 +116,8 @@ fn every_page_has_a_full_and_an_empty_context_and_renders_both() {
     }
     let names: BTreeSet<&str> = pages.iter().map(|page| page.name.as_str()).collect();
     for (template, _) in TEMPLATES {
-        let shared = matches!(*template, "base.html" | "bare.html") || template.starts_with("components/");
+        let shared =
+            matches!(*template, "base.html" | "bare.html") || template.starts_with("components/");
         if template.contains("/_") || shared {
             continue;
         }
@@ -143,7 +147,11 @@ fn check_markup(name: &str, html: &str) {
     for form in html.split("<form").skip(1) {
         let form = form.split("</form>").next().unwrap();
         if form.contains("method=\"post\"") {
-            assert_eq!(form.matches("name=\"csrf\"").count(), 1, "{name}: <form{form}");
+            assert_eq!(
+                form.matches("name=\"csrf\"").count(),
+                1,
+                "{name}: <form{form}"
+            );
         }
     }
     let mut ids = BTreeSet::new();
@@ -171,7 +179,11 @@ fn hostile_values_are_escaped_on_every_page() {
         for raw in ["<hx-evil", "a=\"b\"", "c='d'", "\"'>"] {
             assert!(!html.contains(raw), "{}: {raw} is not escaped", page.name);
         }
-        assert!(html.contains("&lt;hx-evil a=&quot;b&quot; c=&#39;d&#39;&gt;&amp;"), "{}", page.name);
+        assert!(
+            html.contains("&lt;hx-evil a=&quot;b&quot; c=&#39;d&#39;&gt;&amp;"),
+            "{}",
+            page.name
+        );
     }
 }
 
@@ -181,7 +193,11 @@ fn foreign_script_addresses_do_not_become_links() {
     for mut page in pages() {
         make_addresses_hostile(&mut page.context);
         let html = renderer.render(&page.template, &page.context).unwrap();
-        for attribute in ["href=\"javascript", "action=\"javascript", "data-url=\"javascript"] {
+        for attribute in [
+            "href=\"javascript",
+            "action=\"javascript",
+            "data-url=\"javascript",
+        ] {
             assert!(!html.contains(attribute), "{}: {attribute}", page.name);
         }
     }
@@ -202,7 +218,8 @@ fn make_addresses_hostile(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let is_address = key == "href" || key == "prev" || key == "next" || key.ends_with("url");
+                let is_address =
+                    key == "href" || key == "prev" || key == "next" || key.ends_with("url");
                 match value {
                     Value::String(text) if is_address => *text = "javascript:alert(1)".to_owned(),
                     other => make_addresses_hostile(other),
@@ -313,10 +330,25 @@ fn numbers_read_well() {
 
 #[test]
 fn only_web_and_local_addresses_become_links() {
-    for good in ["https://a.example/", "HTTP://a.example", "/o/acme/", "?cursor=1", "#add"] {
+    for good in [
+        "https://a.example/",
+        "HTTP://a.example",
+        "/o/acme/",
+        "?cursor=1",
+        "#add",
+    ] {
         assert_eq!(href(good), good);
     }
-    for bad in ["javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "//evil.example", "/\\evil.example", "evil.example", "", "jävascript:x"] {
+    for bad in [
+        "javascript:alert(1)",
+        " javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.example",
+        "/\\evil.example",
+        "evil.example",
+        "",
+        "jävascript:x",
+    ] {
         assert_eq!(href(bad), "#", "{bad}");
     }
 }
@@ -331,6 +363,108 @@ fn a_chart_shows_every_count() {
     assert!(bars(&[], 24).is_empty());
 }
 
+#[test]
+fn neighbours_of_one_kind_become_one_run() {
+    let frames =
+        serde_json::json!([{"app": true}, {"app": false}, {"app": false}, {"app": true}, {}]);
+    let frames = tera::Value::from_serializable(&frames);
+    let lengths: Vec<usize> = runs(frames.as_array().unwrap(), "app")
+        .iter()
+        .map(|run| {
+            run.get_from_path("items")
+                .unwrap()
+                .as_array()
+                .unwrap()
+                .len()
+        })
+        .collect();
+    assert_eq!(lengths, [1, 2, 1, 1]);
+}
+
+/// What the pages are for, in the words that a person looks for.
+#[test]
+fn pages_say_what_matters() {
+    let renderer = renderer();
+    for (page, texts) in [
+        (
+            "accounts.settings",
+            &["not yet", "never", "Revoke"] as &[&str],
+        ),
+        (
+            "groups.list",
+            &[
+                "ZeroDivisionError: division by zero",
+                "creating…",
+                "came back",
+                "acme/shop#12",
+                "12.4k",
+            ],
+        ),
+        (
+            "groups.list.empty",
+            &[
+                "sentry_sdk.init(dsn=\"https://",
+                "Waiting for the first error",
+            ],
+        ),
+        (
+            "groups.detail",
+            &[
+                "Being created in acme/infrastructure",
+                "Safe to leave this page",
+                "2 system frames",
+                "line-crash",
+                "Caused by",
+                "data-poll",
+            ],
+        ),
+        (
+            "groups.detail.read_only",
+            &["{snip} var t=blooopy", "came without a stack trace"],
+        ),
+        (
+            "groups.create_ticket",
+            &[
+                "Choose another repository.",
+                "aria-invalid=\"true\"",
+                "data-combobox",
+            ],
+        ),
+        ("links.list", &["31 January 2027", "20 August 2026"]),
+        ("links.detail", &["12 of 40", "acme/shop-docs"]),
+        (
+            "deliveries.detail.failed",
+            &["kept for 14 days", "Bitbucket answered 503"],
+        ),
+        ("ops.jobs", &["Redrive", "Drop", "8 of 8"]),
+    ] {
+        let found = pages()
+            .into_iter()
+            .find(|found| found.name == page)
+            .unwrap();
+        let html = renderer.render(&found.template, &found.context).unwrap();
+        for text in texts {
+            assert!(html.contains(text), "{page} does not say: {text}");
+        }
+    }
+    let read_only = pages()
+        .into_iter()
+        .find(|page| page.name == "groups.detail.read_only")
+        .unwrap();
+    let html = renderer
+        .render(&read_only.template, &read_only.context)
+        .unwrap();
+    for action in [
+        "/status/",
+        "/notes/",
+        "/unlink/",
+        "/tickets/new/",
+        "<dialog",
+    ] {
+        assert!(!html.contains(action), "a reader is offered {action}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -338,7 +472,7 @@ proptest! {
     fn filters_never_panic(at in any::<i64>(), now in any::<i64>(), counts in proptest::collection::vec(any::<i64>(), 0..40), text in ".*") {
         ago(at, now);
         iso(at);
-        filters::absolute(at);
+        absolute(at);
         compact(at);
         grouped(at);
         bytes(at);

@@ -1,0 +1,189 @@
+//! The application with a Bitbucket beside it: install, link, repository, as a person would.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use bitbucket_sandbox::{InstallRequest, NewRepository, Sandbox, SandboxConfig};
+use serde_json::{Value, json};
+
+use super::{Backend, Options, Tenant, TestApp, answer};
+
+/// Bitbucket, the application, one organization linked to one workspace with one repository.
+pub struct World {
+    pub t: TestApp,
+    pub bitbucket: Sandbox,
+    pub tenant: Tenant,
+    pub client_key: String,
+    /// Id of the integration in `/api/0`.
+    pub integration: String,
+    /// Row id of the repository in `/api/0`.
+    pub repo: String,
+    pub folder: tempfile::TempDir,
+}
+
+/// A Bitbucket with the workspace `acme` and the empty repository `acme/shop`, and an application that knows
+/// where it is.
+pub async fn bitbucket_and_app(backend: Backend) -> (Sandbox, TestApp, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("bitbucket");
+    let bitbucket =
+        tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data))).await.unwrap().unwrap();
+    bitbucket.create_workspace("acme").unwrap();
+    bitbucket.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
+    let settings = vec![
+        ("bitbucket_api_url", bitbucket.url().to_owned()),
+        ("bitbucket_web_url", bitbucket.url().to_owned()),
+    ];
+    let t = TestApp::start_with(backend, Options { settings, clock: None }).await;
+    (bitbucket, t, folder)
+}
+
+/// Installs the app in `workspace` through the real handshake; answers the client key and where the browser goes.
+pub async fn install(t: &TestApp, bitbucket: &Sandbox, workspace: &str) -> (String, String) {
+    let installed = bitbucket
+        .install(InstallRequest {
+            workspace: workspace.into(),
+            descriptor_uri: Some(t.url("/extensions/bitbucket/descriptor/")),
+            ..InstallRequest::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(installed.status, 200, "{installed:?}");
+    (installed.client_key.clone(), installed.redirect.expect("the app has a setup page"))
+}
+
+/// The value of a hidden field of a page.
+pub fn hidden(html: &str, name: &str) -> String {
+    let marker = format!("name=\"{name}\" value=\"");
+    let start = html.find(&marker).unwrap_or_else(|| panic!("no field {name} in {html}")) + marker.len();
+    let value = &html[start..];
+    value[..value.find('"').unwrap()].replace("&amp;", "&").replace("&#x2F;", "/")
+}
+
+/// Walks the setup pages as the signed-in user of `cookie` and links the workspace to `org`.
+pub async fn link_by_hand(t: &TestApp, redirect: &str, cookie: &str, org: &str) {
+    let page = t.http.get(redirect).header("cookie", cookie).header("accept", "text/html").send().await.unwrap();
+    assert_eq!(page.status(), 200, "the setup page");
+    let html = page.text().await.unwrap();
+    let claim = hidden(&html, "claim");
+    let confirm = t
+        .http
+        .get(t.url("/extensions/bitbucket/setup/confirm/"))
+        .query(&[("claim", claim.as_str()), ("org", org)])
+        .header("cookie", cookie)
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(confirm.status(), 200, "the confirm page");
+    let html = confirm.text().await.unwrap();
+    let form = [("claim", hidden(&html, "claim")), ("org", org.to_owned()), ("csrf", hidden(&html, "csrf"))];
+    let linked = t
+        .http
+        .post(t.url("/extensions/bitbucket/setup/confirm/"))
+        .header("cookie", cookie)
+        .header("origin", &t.base)
+        .form(&form)
+        .send()
+        .await
+        .unwrap();
+    assert!(linked.status().is_redirection() || linked.status().is_success(), "{}", linked.status());
+}
+
+impl World {
+    /// Everything up to a repository with a live hook.
+    pub async fn new(backend: Backend) -> Self {
+        let (bitbucket, t, folder) = bitbucket_and_app(backend).await;
+        let tenant = t.tenant("acme").await;
+        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+        let cookie = t.session(&tenant.owner).await;
+        link_by_hand(&t, &redirect, &cookie, "acme").await;
+        t.run_jobs().await;
+        let integrations = t.get("/api/0/organizations/acme/integrations/", &tenant.token, 200).await;
+        let integration = integrations[0]["id"].as_str().expect("an integration").to_owned();
+        let body = json!({ "provider": "integrations:bitbucket", "installation": integration, "identifier": "acme/shop" });
+        let repo = t.send("POST", "/api/0/organizations/acme/repos/", &tenant.token, body, 201).await;
+        t.run_jobs().await;
+        let repo = repo["id"].as_str().unwrap().to_owned();
+        Self { t, bitbucket, tenant, client_key, integration, repo, folder }
+    }
+
+    /// Sends an error event as an SDK would; answers its event id.
+    pub async fn crash(&self, kind: &str, value: &str, function: &str) -> String {
+        let id = tracebucket::kit::crypto::random_hex(16);
+        let event = json!({
+            "event_id": id, "platform": "python", "level": "error", "timestamp": 1_795_305_604.5,
+            "exception": { "values": [{ "type": kind, "value": value, "stacktrace": { "frames": [
+                { "filename": "shop/app.py", "function": "handle", "lineno": 12, "in_app": true, "context_line": "    checkout(cart)" },
+                { "filename": "shop/pricing.py", "function": function, "lineno": 48, "in_app": true,
+                  "context_line": "    share = voucher / len(items)" },
+            ] } }] },
+        })
+        .to_string();
+        let envelope = format!("{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{event}\n", event.len());
+        let path = format!("/api/{}/envelope/", self.tenant.project.id);
+        let auth = format!("Sentry sentry_key={}, sentry_version=7, sentry_client=test/1", self.tenant.key.public_key);
+        answer(self.t.http.post(self.t.url(&path)).header("x-sentry-auth", auth).body(envelope), 200).await;
+        id
+    }
+
+    /// The newest group of the organization, whatever its state.
+    pub async fn newest_group(&self) -> Value {
+        let groups = self.t.get("/api/0/organizations/acme/issues/?query=&sort=new", &self.tenant.token, 200).await;
+        groups[0].clone()
+    }
+
+    /// One group.
+    pub async fn group(&self, id: &str) -> Value {
+        self.t.get(&format!("/api/0/organizations/acme/issues/{id}/"), &self.tenant.token, 200).await
+    }
+
+    /// The ticket endpoint of a group.
+    pub fn ticket_path(&self, group: &str) -> String {
+        format!("/api/0/organizations/acme/issues/{group}/integrations/{}/", self.integration)
+    }
+
+    /// Clones the repository with real git.
+    pub fn clone_repo(&self, name: &str) -> PathBuf {
+        let target = self.folder.path().join(name);
+        git(self.folder.path(), &["clone", "-q", &self.bitbucket.clone_url("acme/shop"), name]);
+        target
+    }
+
+    /// Waits until Bitbucket has delivered its webhooks, then runs our jobs.
+    pub async fn settle(&self) {
+        assert!(self.bitbucket.settle(Duration::from_secs(20)).await, "webhooks were delivered");
+        self.t.run_jobs().await;
+    }
+
+    /// Nothing went wrong that nobody looked at.
+    pub async fn finish(&self) {
+        let violations = self.bitbucket.take_violations();
+        assert!(violations.is_empty(), "{violations:#?}");
+        let dead = self.t.dead_jobs().await;
+        assert!(dead.is_empty(), "{dead:#?}");
+    }
+}
+
+/// Runs git as Dora Dev; panics with its words when it fails.
+pub fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(folder)
+        .args(["-c", "user.name=Dora Dev", "-c", "user.email=dora@acme.example", "-c", "init.defaultBranch=main"])
+        .args(args)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("git is installed");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Writes a file and commits it.
+pub fn commit(repo: &Path, file: &str, content: &str, message: &str) -> String {
+    std::fs::write(repo.join(file), content).unwrap();
+    git(repo, &["add", "."]);
+    git(repo, &["commit", "-q", "-m", message]);
+    git(repo, &["rev-parse", "HEAD"])
+}
