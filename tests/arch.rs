@@ -36,6 +36,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("group_hashes", "groups"),
     ("group_hours", "groups"),
     ("group_users", "groups"),
+    ("group_facets", "groups"),
+    ("group_unfixed", "groups"),
     ("events", "groups"),
     ("activities", "groups"),
     ("commits", "releases"),

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod deliveries;
 pub mod groups;
 pub mod installs;
+pub mod intake;
 pub mod links;
 pub mod ops;
 pub mod releases;

@@ -17,7 +17,9 @@ mod support;
 
 mod accounts;
 mod deliveries;
+mod groups;
 mod health;
+mod intake;
 mod jobs;
 mod scene;
 mod schema;

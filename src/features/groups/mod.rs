@@ -1,21 +1,53 @@
-//! Stand-in until the real feature is merged.
-#![allow(missing_docs, reason = "stand-in")]
+//! Tracked errors, which Sentry's API calls issues, and the events they are made of.
+//!
+//! An event is read, named and grouped before any transaction ([`NewEvent::read`]). [`record`] then puts it into
+//! the group of its hash inside the write: a known group costs no query of its own, because all events of one
+//! commit are inserted and counted together just before COMMIT. A group is made by the first event of its hash, and
+//! opened again by an event that comes after it was resolved (a regression). Everything that happens to a group is
+//! an activity; what others may have to act on is also an event of `kit::jobs` ([`GroupCreated`] and its
+//! neighbours), written in the same transaction.
+//!
+//! Ids are looked up within an organization: another tenant's group does not exist.
 
-use diesel::prelude::*;
-use serde_json::{Map, Value, json};
+mod access;
+pub mod api;
+mod event;
+mod history;
+pub mod jobs;
+mod notes;
+pub mod pages;
+mod query;
+mod record;
+mod status;
+mod store;
+mod tags;
+mod view;
+mod wire;
 
-use crate::error::{AppError, AppResult};
-use crate::features::accounts::{self, Caller, OrgId, Project, ProjectId, UserId};
-use crate::kit::clock::Micros;
-use crate::kit::db::{Conn, Tx, on_both};
+use serde_json::{Map, Value};
+
+use crate::features::accounts::{Caller, OrgId, Project, ProjectId, UserId};
 use crate::kit::ids::{row_id, text_enum};
-use crate::kit::jobs::{Event, emit};
-use crate::schema::{activities, events, groups, projects};
+use crate::kit::jobs::Event;
 use crate::sentry::shortid::ShortId;
+
+pub use access::GroupAccess;
+pub use event::{NewEvent, StoredEvent};
+pub use history::{Activity, ActivityKind, log};
+pub use notes::{add_note, delete_note, edit_note};
+pub use query::{BadQuery, Search, Sort};
+pub use record::{Known, Recorded, record};
+pub use status::{Resolution, assign, delete, ignore, mark_unfixed, resolve, unresolve};
+pub use store::{Group, Pick, event_of, find, find_by_name, find_by_short_id, find_in, latest_event};
+pub use view::{DetailView, EventView, TicketBadge, detail_view};
 
 row_id! {
     /// Row id of a group.
     GroupId
+}
+row_id! {
+    /// Row id of an event; within a group it grows with the time of arrival.
+    EventRow
 }
 row_id! {
     /// Row id of an activity.
@@ -25,240 +57,124 @@ row_id! {
 text_enum! {
     /// Where a group stands.
     GroupStatus {
-        /// Open.
+        /// Somebody should look at it.
         Unresolved = "unresolved",
-        /// Fixed.
+        /// Fixed, as far as we know.
         Resolved = "resolved",
-        /// Ignored.
+        /// Nobody wants to hear of it.
         Ignored = "ignored",
-        /// Gone.
+        /// Gone for everybody; a job removes its rows.
         Deleting = "deleting",
     }
 }
 
 text_enum! {
-    /// What happened.
-    ActivityKind {
-        /// x
-        SetResolved = "set_resolved",
-        /// x
-        SetResolvedInCommit = "set_resolved_in_commit",
-        /// x
-        SetUnresolved = "set_unresolved",
-        /// x
-        CreateIssue = "create_issue",
-        /// x
-        UnlinkIssue = "unlink_issue",
-        /// x
-        ReferencedInCommit = "referenced_in_commit",
+    /// What a group is counted by.
+    Facet {
+        /// Release of the program.
+        Release = "release",
+        /// Environment it ran in.
+        Environment = "environment",
     }
-}
-
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = groups)]
-pub struct Group {
-    pub id: GroupId,
-    pub org_id: OrgId,
-    pub project_id: ProjectId,
-    pub short_no: i64,
-    pub title: String,
-    pub culprit: String,
-    pub status: GroupStatus,
-    pub substatus: Option<String>,
-    pub status_details: String,
-    pub last_release: Option<String>,
 }
 
 impl Group {
+    /// The id that people use, such as `SHOP-1F`; `project` is the group's own.
+    #[must_use]
     pub fn short_id(&self, project: &Project) -> String {
         ShortId { slug: project.slug.clone(), number: self.short_no }.to_string()
     }
+
+    /// The path of a group's page, as tickets and API answers link to it; below the public URL.
+    #[must_use]
     pub fn permalink_path(org_slug: &str, id: GroupId) -> String {
         format!("/organizations/{org_slug}/issues/{id}/")
     }
+
+    /// Why the status is what it is (Sentry's `statusDetails`).
+    #[must_use]
     pub fn status_details(&self) -> Map<String, Value> {
         serde_json::from_str(&self.status_details).unwrap_or_default()
     }
 }
 
-#[derive(Debug, Clone)]
-pub struct GroupResolved {
-    pub org: OrgId,
-    pub group: GroupId,
-    pub resolution: Resolution,
-}
-impl Event for GroupResolved {
-    const NAME: &'static str = "group_resolved";
-}
-pub struct GroupUnresolved {
-    pub org: OrgId,
-    pub group: GroupId,
-    pub from: GroupStatus,
-}
-impl Event for GroupUnresolved {
-    const NAME: &'static str = "group_unresolved";
-}
-pub struct GroupRegressed {
-    pub org: OrgId,
-    pub group: GroupId,
-    pub release: Option<String>,
-}
-impl Event for GroupRegressed {
-    const NAME: &'static str = "group_regressed";
-}
-
-#[derive(Debug, Clone)]
+/// Who changes a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
+    /// The person, if it is one.
     pub user: Option<UserId>,
+    /// Readable name, of a person, a token or a part of the system.
     pub name: String,
 }
+
 impl Actor {
+    /// The sender of a request.
+    #[must_use]
     pub fn of(caller: &Caller) -> Self {
         Self { user: caller.user_id(), name: caller.name() }
     }
+
+    /// A part of the system, such as `Bitbucket`.
+    #[must_use]
     pub fn system(name: impl Into<String>) -> Self {
         Self { user: None, name: name.into() }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    ByHand,
-    InCommit { commit: String, repository: String, url: Option<String> },
-}
+macro_rules! group_events {
+    ($($(#[$meta:meta])* $name:ident = $text:literal { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* })+) => {
+        $(
+            $(#[$meta])*
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct $name {
+                /// Its organization.
+                pub org: OrgId,
+                /// The group.
+                pub group: GroupId,
+                $($(#[$field_meta])* pub $field: $ty,)*
+            }
 
-pub struct Activity<'a> {
-    kind: ActivityKind,
-    actor: &'a Actor,
-    data: Value,
-    ident: Option<String>,
-}
-impl<'a> Activity<'a> {
-    pub fn new(kind: ActivityKind, actor: &'a Actor, data: Value) -> Self {
-        Self { kind, actor, data, ident: None }
-    }
-    pub fn once(mut self, ident: impl Into<String>) -> Self {
-        self.ident = Some(ident.into());
-        self
-    }
-}
-
-pub fn find(conn: &mut Conn, org: OrgId, id: GroupId) -> QueryResult<Option<(Group, Project)>> {
-    find_in(conn, &[org], id)
-}
-
-pub fn find_in(conn: &mut Conn, orgs: &[OrgId], id: GroupId) -> QueryResult<Option<(Group, Project)>> {
-    let group = groups::table
-        .filter(groups::org_id.eq_any(orgs))
-        .filter(groups::id.eq(id))
-        .select(Group::as_select())
-        .first(conn)
-        .optional()?;
-    let Some(group) = group else { return Ok(None) };
-    Ok(accounts::project_by_id(conn, group.org_id, group.project_id)?.map(|p| (group, p)))
-}
-
-pub fn find_by_name(conn: &mut Conn, orgs: &[OrgId], name: &str) -> QueryResult<Option<(Group, Project)>> {
-    if let Ok(id) = name.parse() {
-        return find_in(conn, orgs, id);
-    }
-    let Ok(short) = name.parse::<ShortId>() else { return Ok(None) };
-    for org in orgs {
-        if let Some(found) = find_by_short_id(conn, *org, &short)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-pub fn find_by_short_id(conn: &mut Conn, org: OrgId, short: &ShortId) -> QueryResult<Option<(Group, Project)>> {
-    let id: Option<GroupId> = groups::table
-        .inner_join(projects::table.on(projects::id.eq(groups::project_id)))
-        .filter(groups::org_id.eq(org))
-        .filter(projects::slug.eq(&short.slug))
-        .filter(groups::short_no.eq(short.number))
-        .select(groups::id)
-        .first(conn)
-        .optional()?;
-    match id {
-        Some(id) => find(conn, org, id),
-        None => Ok(None),
-    }
-}
-
-pub struct StoredEvent {
-    pub text: String,
-}
-impl StoredEvent {
-    pub fn event(&self) -> AppResult<crate::sentry::event::Event<'_>> {
-        crate::sentry::event::Event::parse(&self.text).map_err(AppError::internal)
-    }
-}
-
-pub fn latest_event(conn: &mut Conn, _org: OrgId, group: GroupId) -> AppResult<Option<StoredEvent>> {
-    let body: Option<Vec<u8>> = events::table
-        .filter(events::group_id.eq(group))
-        .order(events::id.desc())
-        .select(events::body)
-        .first(conn)
-        .optional()?;
-    Ok(body.map(|b| StoredEvent { text: String::from_utf8_lossy(&b).into_owned() }))
-}
-
-pub fn log(tx: &mut Tx<'_>, org: OrgId, group: GroupId, what: &Activity<'_>, now: Micros) -> QueryResult<Option<ActivityId>> {
-    let values = (
-        activities::org_id.eq(org),
-        activities::group_id.eq(group),
-        activities::kind.eq(what.kind),
-        activities::ident.eq(what.ident.as_deref()),
-        activities::user_id.eq(what.actor.user),
-        activities::actor.eq(&what.actor.name),
-        activities::data.eq(what.data.to_string()),
-        activities::created_at.eq(now),
-    );
-    on_both!(tx.conn(), |conn| diesel::insert_into(activities::table).values(values).on_conflict_do_nothing().execute(conn))
-        .map(|n| (n == 1).then_some(ActivityId(0)))
-}
-
-pub fn resolve(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, resolution: &Resolution, now: Micros) -> QueryResult<bool> {
-    let (kind, data, details) = match resolution {
-        Resolution::ByHand => (ActivityKind::SetResolved, json!({}), json!({})),
-        Resolution::InCommit { commit, repository, url } => {
-            let data = json!({"commit": commit, "repository": repository, "url": url});
-            (ActivityKind::SetResolvedInCommit, data.clone(), json!({"inCommit": data}))
-        }
+            impl Event for $name {
+                const NAME: &'static str = $text;
+            }
+        )+
     };
-    let changed = diesel::update(
-        groups::table.filter(groups::org_id.eq(org)).filter(groups::id.eq(group)).filter(groups::status.ne(GroupStatus::Resolved)),
-    )
-    .set((
-        groups::status.eq(GroupStatus::Resolved),
-        groups::substatus.eq(None::<String>),
-        groups::status_details.eq(details.to_string()),
-        groups::resolved_at.eq(Some(now)),
-    ))
-    .execute(tx.conn())?;
-    if changed == 1 {
-        log(tx, org, group, &Activity::new(kind, actor, data), now)?;
-        emit(tx, &GroupResolved { org, group, resolution: resolution.clone() }, now)?;
-    }
-    Ok(changed == 1)
 }
 
-pub fn unresolve(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now: Micros) -> QueryResult<bool> {
-    let changed = diesel::update(
-        groups::table.filter(groups::org_id.eq(org)).filter(groups::id.eq(group)).filter(groups::status.ne(GroupStatus::Unresolved)),
-    )
-    .set((
-        groups::status.eq(GroupStatus::Unresolved),
-        groups::substatus.eq(Some("ongoing")),
-        groups::status_details.eq("{}"),
-        groups::resolved_at.eq(None::<Micros>),
-    ))
-    .execute(tx.conn())?;
-    if changed == 1 {
-        log(tx, org, group, &Activity::new(ActivityKind::SetUnresolved, actor, json!({})), now)?;
-        emit(tx, &GroupUnresolved { org, group, from: GroupStatus::Resolved }, now)?;
+group_events! {
+    /// The first event of its kind has come.
+    GroupCreated = "group_created" {
+        /// The group's project.
+        project: ProjectId,
     }
-    Ok(changed == 1)
+    /// An event has come after the group was resolved; it is unresolved again.
+    GroupRegressed = "group_regressed" {
+        /// Release of that event.
+        release: Option<String>,
+    }
+    /// The group is resolved now and was not before.
+    GroupResolved = "group_resolved" {
+        /// Why.
+        resolution: Resolution,
+    }
+    /// Somebody opened the group again.
+    GroupUnresolved = "group_unresolved" {
+        /// Where it stood: `Resolved` or `Ignored`.
+        from: GroupStatus,
+    }
+    /// Somebody wrote a note.
+    NoteAdded = "note_added" {
+        /// The activity that is the note.
+        note: ActivityId,
+    }
+    /// Somebody changed a note.
+    NoteEdited = "note_edited" {
+        /// The activity that is the note.
+        note: ActivityId,
+    }
+    /// Somebody took a note back.
+    NoteDeleted = "note_deleted" {
+        /// The activity that was the note.
+        note: ActivityId,
+    }
 }

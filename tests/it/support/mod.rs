@@ -1,6 +1,7 @@
 //! The test application: the real one, on a fresh database, on a port of its own.
 
 pub mod world;
+pub mod sdk;
 
 use std::net::TcpListener;
 use std::sync::Arc;

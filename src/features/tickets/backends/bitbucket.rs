@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::app::App;
-use crate::bitbucket::{self, Cloud, Error, IssueChange, Kind, NewIssue, RepoRef};
+use crate::bitbucket::cloud::{Issue, IssueChange, NewIssue};
+use crate::bitbucket::{self, Cloud, Error, Kind, RepoRef};
 use crate::features::links::{Connected, Repo};
 use crate::features::tickets::TicketError;
 use crate::features::tickets::backend::{BackendError, BoxFuture, Draft, RemoteTicket, TicketBackend, TicketState};
@@ -79,7 +80,7 @@ fn explain_list(error: &Error) -> BackendError {
     }
 }
 
-fn remote(issue: bitbucket::Issue) -> RemoteTicket {
+fn remote(issue: Issue) -> RemoteTicket {
     RemoteTicket {
         number: i64::try_from(issue.id).unwrap_or(i64::MAX),
         title: issue.title.unwrap_or_default(),
