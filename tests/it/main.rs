@@ -15,8 +15,10 @@
 
 mod support;
 
+mod connect_judge;
 mod health;
 mod jobs;
 mod schema;
+mod sdks;
 mod story;
 mod write_door;

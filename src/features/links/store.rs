@@ -188,14 +188,14 @@ pub(super) fn put_link(
     };
     let content = || {
         (
-        links::installation_id.eq(Some(facts.installation_id)),
-        links::name.eq(facts.name),
-        links::domain_name.eq(facts.domain_name),
-        links::account_type.eq(facts.account_type),
-        links::icon.eq(facts.icon),
-        links::status.eq(LinkStatus::Active),
-        links::status_reason.eq(None::<String>),
-        links::updated_at.eq(now),
+            links::installation_id.eq(Some(facts.installation_id)),
+            links::name.eq(facts.name),
+            links::domain_name.eq(facts.domain_name),
+            links::account_type.eq(facts.account_type),
+            links::icon.eq(facts.icon),
+            links::status.eq(LinkStatus::Active),
+            links::status_reason.eq(None::<String>),
+            links::updated_at.eq(now),
         )
     };
     let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(links::table)
@@ -209,7 +209,12 @@ pub(super) fn put_link(
             links::created_at.eq(now),
             content(),
         ))
-        .on_conflict((links::org_id, links::provider, links::external_id, links::workspace_uuid))
+        .on_conflict((
+            links::org_id,
+            links::provider,
+            links::external_id,
+            links::workspace_uuid
+        ))
         .do_nothing()
         .execute(conn))?;
     if inserted == 1 {
@@ -217,7 +222,10 @@ pub(super) fn put_link(
     }
     let before: LinkStatus = same().select(links::status).first(tx.conn())?;
     diesel::update(same()).set(content()).execute(tx.conn())?;
-    Ok((same().select(Link::as_select()).first(tx.conn())?, before != LinkStatus::Active))
+    Ok((
+        same().select(Link::as_select()).first(tx.conn())?,
+        before != LinkStatus::Active,
+    ))
 }
 
 pub(super) fn set_link_status(
@@ -228,14 +236,28 @@ pub(super) fn set_link_status(
     reason: Option<&str>,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(links::table.filter(links::org_id.eq(org)).filter(links::id.eq(id)))
-        .set((links::status.eq(status), links::status_reason.eq(reason), links::updated_at.eq(now)))
-        .execute(tx.conn())
-        .map(|count| count == 1)
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((
+        links::status.eq(status),
+        links::status_reason.eq(reason),
+        links::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
 }
 
 /// Notes what Bitbucket holds against an active link, or that it is content again.
-pub(super) fn set_link_reason(tx: &mut Tx<'_>, org: OrgId, id: LinkId, reason: Option<&str>, now: Micros) -> QueryResult<()> {
+pub(super) fn set_link_reason(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    reason: Option<&str>,
+    now: Micros,
+) -> QueryResult<()> {
     diesel::update(
         links::table
             .filter(links::org_id.eq(org))
@@ -247,11 +269,21 @@ pub(super) fn set_link_reason(tx: &mut Tx<'_>, org: OrgId, id: LinkId, reason: O
     .map(drop)
 }
 
-pub(super) fn set_link_config(tx: &mut Tx<'_>, org: OrgId, id: LinkId, config: &str, now: Micros) -> QueryResult<()> {
-    diesel::update(links::table.filter(links::org_id.eq(org)).filter(links::id.eq(id)))
-        .set((links::config.eq(config), links::updated_at.eq(now)))
-        .execute(tx.conn())
-        .map(drop)
+pub(super) fn set_link_config(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    config: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((links::config.eq(config), links::updated_at.eq(now)))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// A repository, whatever its status.
@@ -271,7 +303,11 @@ pub fn find_repo(conn: &mut Conn, org: OrgId, id: RepoId) -> QueryResult<Option<
 ///
 /// # Errors
 /// When the query fails.
-pub fn find_repo_by_external(conn: &mut Conn, org: OrgId, external_id: &str) -> QueryResult<Option<Repo>> {
+pub fn find_repo_by_external(
+    conn: &mut Conn,
+    org: OrgId,
+    external_id: &str,
+) -> QueryResult<Option<Repo>> {
     repos::table
         .filter(repos::org_id.eq(org))
         .filter(repos::provider.eq(REPO_PROVIDER))
@@ -294,7 +330,13 @@ pub fn find_repo_by_name(conn: &mut Conn, org: OrgId, name: &str) -> QueryResult
         .order(repos::id)
         .select(Repo::as_select())
         .load(conn)?;
-    found.sort_by_key(|repo| (repo.status != RepoStatus::Active, repo.link_id.is_none(), repo.id));
+    found.sort_by_key(|repo| {
+        (
+            repo.status != RepoStatus::Active,
+            repo.link_id.is_none(),
+            repo.id,
+        )
+    });
     Ok(found.into_iter().next())
 }
 
@@ -345,7 +387,11 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
         None => query.filter(repos::status.ne(RepoStatus::Removed)),
     };
     if let Some(text) = &filter.query {
-        let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let escaped = text
+            .to_lowercase()
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
         query = query.filter(lower(repos::name).like(format!("%{escaped}%")).escape('\\'));
     }
     if let Some(link) = filter.link {
@@ -358,7 +404,11 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
         let good = repo_hooks::table
             .filter(repo_hooks::repo_id.eq(repos::id))
             .filter(repo_hooks::state.eq_any([HookState::Active, HookState::Pending]));
-        query = if healthy { query.filter(exists(good)) } else { query.filter(not(exists(good))) };
+        query = if healthy {
+            query.filter(exists(good))
+        } else {
+            query.filter(not(exists(good)))
+        };
     }
     query
 }
@@ -367,7 +417,13 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
 ///
 /// # Errors
 /// When the query fails.
-pub fn list_repos(conn: &mut Conn, org: OrgId, filter: &RepoFilter, offset: i64, limit: i64) -> QueryResult<Vec<Repo>> {
+pub fn list_repos(
+    conn: &mut Conn,
+    org: OrgId,
+    filter: &RepoFilter,
+    offset: i64,
+    limit: i64,
+) -> QueryResult<Vec<Repo>> {
     filtered(org, filter)
         .order((repos::name, repos::id))
         .offset(offset)
@@ -385,7 +441,13 @@ pub fn count_repos(conn: &mut Conn, org: OrgId, filter: &RepoFilter) -> QueryRes
 }
 
 /// Puts a repository under a link, in the order of sentry.md §8.4.
-pub(super) fn take_repo(tx: &mut Tx<'_>, org: OrgId, link: LinkId, facts: &RepoFacts, now: Micros) -> QueryResult<Taken> {
+pub(super) fn take_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    link: LinkId,
+    facts: &RepoFacts,
+    now: Micros,
+) -> QueryResult<Taken> {
     if let Some(known) = find_repo_by_external(tx, org, &facts.external_id)? {
         if known.status == RepoStatus::Active && known.link_id.is_some() {
             return Ok(Taken::Exists(known));
@@ -412,8 +474,13 @@ pub(super) fn take_repo(tx: &mut Tx<'_>, org: OrgId, link: LinkId, facts: &RepoF
         ))
         .on_conflict_do_nothing()
         .execute(conn))?;
-    let repo = find_repo_by_external(tx, org, &facts.external_id)?.ok_or(diesel::result::Error::NotFound)?;
-    Ok(if inserted == 1 { Taken::Inserted(repo) } else { Taken::Twin(repo) })
+    let repo = find_repo_by_external(tx, org, &facts.external_id)?
+        .ok_or(diesel::result::Error::NotFound)?;
+    Ok(if inserted == 1 {
+        Taken::Inserted(repo)
+    } else {
+        Taken::Twin(repo)
+    })
 }
 
 type Content<'a> = (
@@ -450,28 +517,48 @@ pub(super) fn write_repo(
     facts: &RepoFacts,
     now: Micros,
 ) -> QueryResult<Repo> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set(content(link, facts, now))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set(content(link, facts, now))
+    .execute(tx.conn())?;
     find_repo(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
 }
 
 /// Brings an active repository up to what Bitbucket says now.
-pub(super) fn refresh_repo(tx: &mut Tx<'_>, org: OrgId, id: RepoId, facts: &RepoFacts, now: Micros) -> QueryResult<()> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set((
-            repos::name.eq(&facts.name),
-            repos::url.eq(Some(&facts.url)),
-            repos::main_branch.eq(facts.main_branch.as_deref()),
-            repos::has_tracker.eq(facts.has_tracker),
-            repos::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+pub(super) fn refresh_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: RepoId,
+    facts: &RepoFacts,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set((
+        repos::name.eq(&facts.name),
+        repos::url.eq(Some(&facts.url)),
+        repos::main_branch.eq(facts.main_branch.as_deref()),
+        repos::has_tracker.eq(facts.has_tracker),
+        repos::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Inserts a repository that only a release knows.
-pub(super) fn insert_unlinked(tx: &mut Tx<'_>, org: OrgId, name: &str, url: Option<&str>, now: Micros) -> QueryResult<Repo> {
+pub(super) fn insert_unlinked(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    name: &str,
+    url: Option<&str>,
+    now: Micros,
+) -> QueryResult<Repo> {
     diesel::insert_into(repos::table)
         .values((
             repos::org_id.eq(org),
@@ -485,11 +572,25 @@ pub(super) fn insert_unlinked(tx: &mut Tx<'_>, org: OrgId, name: &str, url: Opti
         .get_result(tx.conn())
 }
 
-pub(super) fn rename_repo(tx: &mut Tx<'_>, org: OrgId, id: RepoId, name: &str, url: &str, now: Micros) -> QueryResult<bool> {
+pub(super) fn rename_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: RepoId,
+    name: &str,
+    url: &str,
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
-        repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)).filter(repos::name.ne(name)),
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id))
+            .filter(repos::name.ne(name)),
     )
-    .set((repos::name.eq(name), repos::url.eq(Some(url)), repos::updated_at.eq(now)))
+    .set((
+        repos::name.eq(name),
+        repos::url.eq(Some(url)),
+        repos::updated_at.eq(now),
+    ))
     .execute(tx.conn())
     .map(|count| count == 1)
 }
@@ -503,14 +604,18 @@ pub(super) fn edit_repo(
     url: Option<&str>,
     now: Micros,
 ) -> QueryResult<Repo> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set((
-            repos::status.eq(status),
-            repos::name.eq(name),
-            repos::url.eq(url),
-            repos::updated_at.eq(now),
-        ))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set((
+        repos::status.eq(status),
+        repos::name.eq(name),
+        repos::url.eq(url),
+        repos::updated_at.eq(now),
+    ))
+    .execute(tx.conn())?;
     find_repo(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
 }
 
@@ -529,9 +634,13 @@ pub(super) fn move_repos(
         .filter(repos::status.eq_any(from))
         .select(repos::id)
         .load(tx.conn())?;
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq_any(&ids)))
-        .set((repos::status.eq(to), repos::updated_at.eq(now)))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq_any(&ids)),
+    )
+    .set((repos::status.eq(to), repos::updated_at.eq(now)))
+    .execute(tx.conn())?;
     Ok(ids)
 }
 
@@ -561,7 +670,13 @@ pub fn hooks_of(conn: &mut Conn, org: OrgId, of: &[RepoId]) -> QueryResult<Vec<H
 }
 
 /// Gives a repository its secret if it has none, and says that its hook is to be looked after.
-pub(super) fn want_hook(tx: &mut Tx<'_>, org: OrgId, repo: RepoId, sealed: &[u8], now: Micros) -> QueryResult<()> {
+pub(super) fn want_hook(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+    sealed: &[u8],
+    now: Micros,
+) -> QueryResult<()> {
     on_both!(tx.conn(), |conn| diesel::insert_into(repo_hooks::table)
         .values((
             repo_hooks::repo_id.eq(repo),
@@ -572,7 +687,10 @@ pub(super) fn want_hook(tx: &mut Tx<'_>, org: OrgId, repo: RepoId, sealed: &[u8]
         ))
         .on_conflict(repo_hooks::repo_id)
         .do_update()
-        .set((repo_hooks::state.eq(HookState::Pending), repo_hooks::updated_at.eq(now)))
+        .set((
+            repo_hooks::state.eq(HookState::Pending),
+            repo_hooks::updated_at.eq(now)
+        ))
         .execute(conn))
     .map(drop)
 }
@@ -617,27 +735,42 @@ pub(super) fn hook_state(
     error: Option<&str>,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(repo_hooks::table.filter(repo_hooks::org_id.eq(org)).filter(repo_hooks::repo_id.eq(repo)))
-        .set((
-            repo_hooks::state.eq(state),
-            repo_hooks::last_error.eq(error),
-            repo_hooks::checked_at.eq(Some(now)),
-            repo_hooks::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+    diesel::update(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .set((
+        repo_hooks::state.eq(state),
+        repo_hooks::last_error.eq(error),
+        repo_hooks::checked_at.eq(Some(now)),
+        repo_hooks::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// The hook is gone, and its secrets with it.
 pub(super) fn forget_hook(tx: &mut Tx<'_>, org: OrgId, repo: RepoId) -> QueryResult<()> {
-    diesel::delete(repo_hooks::table.filter(repo_hooks::org_id.eq(org)).filter(repo_hooks::repo_id.eq(repo)))
-        .execute(tx.conn())
-        .map(drop)
+    diesel::delete(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Puts a new secret beside the present one, which stays good until the hook has the new one and an hour longer.
 /// Only a hook that is registered can be changed: else three secrets would be about.
-pub(super) fn rotate_secret(tx: &mut Tx<'_>, org: OrgId, before: &Hook, sealed: &[u8], previous: &[u8], now: Micros) -> QueryResult<bool> {
+pub(super) fn rotate_secret(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    before: &Hook,
+    sealed: &[u8],
+    previous: &[u8],
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
         repo_hooks::table
             .filter(repo_hooks::org_id.eq(org))
@@ -666,7 +799,11 @@ pub(super) fn touch_delivery(conn: &mut Conn, repo: RepoId, at: Micros) -> Query
 
 /// Active repositories of active links whose hook nobody has looked at since `before`, with organization and
 /// link.
-pub(super) fn stale_hooks(conn: &mut Conn, before: Micros, limit: i64) -> QueryResult<Vec<(OrgId, RepoId, LinkId)>> {
+pub(super) fn stale_hooks(
+    conn: &mut Conn,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<Vec<(OrgId, RepoId, LinkId)>> {
     repos::table
         .inner_join(repo_hooks::table.on(repo_hooks::repo_id.eq(repos::id)))
         .inner_join(links::table.on(repos::link_id.eq(links::id.nullable())))
@@ -691,12 +828,20 @@ pub(super) fn hooks_after(conn: &mut Conn, after: RepoId, limit: i64) -> QueryRe
 }
 
 /// Puts newly sealed forms in the place of the old ones, unless a secret has changed in between.
-pub(super) fn replace_sealed(tx: &mut Tx<'_>, before: &Hook, secret: &[u8], previous: Option<&[u8]>) -> QueryResult<usize> {
+pub(super) fn replace_sealed(
+    tx: &mut Tx<'_>,
+    before: &Hook,
+    secret: &[u8],
+    previous: Option<&[u8]>,
+) -> QueryResult<usize> {
     diesel::update(
         repo_hooks::table
             .filter(repo_hooks::repo_id.eq(before.repo_id))
             .filter(repo_hooks::sealed_secret.eq(&before.sealed_secret)),
     )
-    .set((repo_hooks::sealed_secret.eq(secret), repo_hooks::sealed_previous.eq(previous)))
+    .set((
+        repo_hooks::sealed_secret.eq(secret),
+        repo_hooks::sealed_previous.eq(previous),
+    ))
     .execute(tx.conn())
 }

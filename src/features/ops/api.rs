@@ -27,7 +27,10 @@ pub async fn readyz(app: web::Data<App>) -> AppResult<HttpResponse> {
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
-    let jobs = app.db.read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?)).await?;
+    let jobs = app
+        .db
+        .read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?))
+        .await?;
     let text = format!(
         "# TYPE tracebucket_jobs gauge\ntracebucket_jobs{{state=\"ready\"}} {}\ntracebucket_jobs{{state=\"running\"}} {}\n\
          tracebucket_jobs{{state=\"dead\"}} {}\n# TYPE tracebucket_queued_writes gauge\ntracebucket_queued_writes {}\n# EOF\n",
@@ -36,7 +39,9 @@ pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
         jobs.dead,
         app.db.queued_writes()
     );
-    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(text))
 }
 
 /// Every URL that is not in the table.
