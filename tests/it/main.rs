@@ -15,6 +15,7 @@
 
 mod support;
 
+mod accounts;
 mod browser_story;
 mod connect_judge;
 mod health;
