@@ -27,11 +27,5 @@ pub fn followers() -> Followers {
 #[must_use]
 pub fn runner(app: &App) -> Runner<App> {
     let app = app.for_jobs();
-    Runner::new(
-        Arc::new(registry()),
-        app.db.clone(),
-        app.clock.clone(),
-        app,
-        RunnerConfig::default(),
-    )
+    Runner::new(Arc::new(registry()), app.db.clone(), app.clock.clone(), app, RunnerConfig::default())
 }

@@ -29,10 +29,18 @@ async fn story(backend: Backend, browser: Browser) {
         "demo": demo, "folder": scratch, "script": browser.script, "look": browser.look,
     })
     .to_string();
-    let said = client::run(client::node("browser/story.mjs", &[config]), "", Duration::from_secs(600)).await;
+    let said = client::run(
+        client::node("browser/story.mjs", &[config]),
+        "",
+        Duration::from_secs(600),
+    )
+    .await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
 
-    assert!(bitbucket.settle(Duration::from_secs(20)).await, "webhooks were delivered");
+    assert!(
+        bitbucket.settle(Duration::from_secs(20)).await,
+        "webhooks were delivered"
+    );
     let violations = bitbucket.take_violations();
     assert!(violations.is_empty(), "{violations:#?}");
     let dead = t.dead_jobs().await;
@@ -42,17 +50,38 @@ async fn story(backend: Backend, browser: Browser) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients of tests/clients and Chromium"]
 async fn with_pictures_on_sqlite() {
-    story(Backend::Sqlite, Browser { script: true, look: true }).await;
+    story(
+        Backend::Sqlite,
+        Browser {
+            script: true,
+            look: true,
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients of tests/clients and Chromium"]
 async fn on_postgres() {
-    story(Backend::Postgres, Browser { script: true, look: false }).await;
+    story(
+        Backend::Postgres,
+        Browser {
+            script: true,
+            look: false,
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients of tests/clients and Chromium"]
 async fn with_script_off_on_sqlite() {
-    story(Backend::Sqlite, Browser { script: false, look: false }).await;
+    story(
+        Backend::Sqlite,
+        Browser {
+            script: false,
+            look: false,
+        },
+    )
+    .await;
 }
