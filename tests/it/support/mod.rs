@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod world;
+pub mod sdk;
 
 use std::net::TcpListener;
 use std::sync::Arc;
