@@ -16,6 +16,8 @@
 mod support;
 
 mod accounts;
+mod browser_story;
+mod connect_judge;
 mod deliveries;
 mod groups;
 mod health;
@@ -25,5 +27,6 @@ mod jobs;
 mod links;
 mod scene;
 mod schema;
+mod sdks;
 mod story;
 mod write_door;
