@@ -16,6 +16,7 @@ mod support;
 
 mod health;
 mod jobs;
+mod kill;
 mod schema;
 mod story;
 mod write_door;
