@@ -76,7 +76,7 @@ clippy: deps-build ## lints, warnings are errors
 
 .PHONY: doc
 doc: deps-build ## documentation builds without a warning
-	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 .PHONY: arch
 arch: deps-build ## who may import whom

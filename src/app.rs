@@ -2,13 +2,20 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
+use ipnet::IpNet;
+use url::Url;
+
+use crate::bitbucket;
 use crate::config::Config;
 use crate::kit::clock::Clock;
 use crate::kit::crypto::{Sealer, Signer};
 use crate::kit::db::Db;
+use crate::kit::http::{Egress, EgressConfig};
 use crate::kit::web::render::Renderer;
 
 /// A handle on the application; clones share everything.
@@ -31,6 +38,10 @@ pub struct Parts {
     pub signer: Signer,
     /// Makes pages.
     pub renderer: Renderer,
+    /// The one door for outgoing calls.
+    pub egress: Egress,
+    /// Bitbucket's API at the configured address, without a credential.
+    pub bitbucket: bitbucket::Client,
     /// Per-feature values that are derived from the database and may be lost at any moment.
     caches: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -42,6 +53,13 @@ impl App {
     /// When a part cannot be built from the configuration.
     pub fn new(config: Config, db: Db, clock: Clock, sealer: Sealer) -> anyhow::Result<Self> {
         let signer = sealer.signer();
+        let egress = Egress::new(egress_config(&config)?, clock.clone())?;
+        let bitbucket = bitbucket::Client::new(
+            egress.clone(),
+            config.bitbucket_api_url.clone(),
+            config.bitbucket_web_url.clone(),
+            clock.clone(),
+        );
         Ok(Self {
             db,
             parts: Arc::new(Parts {
@@ -50,6 +68,8 @@ impl App {
                 sealer: Arc::new(sealer),
                 signer,
                 renderer: Renderer::new()?,
+                egress,
+                bitbucket,
                 caches: Mutex::new(HashMap::new()),
             }),
         })
@@ -68,6 +88,29 @@ impl App {
         // The key is the type, so the downcast always succeeds.
         Arc::clone(entry).downcast::<T>().unwrap_or_default()
     }
+}
+
+/// What the operator configured may have a private address, everything else may not.
+fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
+    let mut origins = vec![config.bitbucket_api_url.clone(), config.bitbucket_web_url.clone()];
+    let mut allowed_networks = Vec::new();
+    for entry in &config.egress_allow {
+        if let Ok(network) = entry.parse::<IpNet>() {
+            allowed_networks.push(network);
+        } else if let Ok(address) = entry.parse::<IpAddr>() {
+            allowed_networks.push(IpNet::from(address));
+        } else {
+            let host = |scheme: &str| {
+                Url::parse(&format!("{scheme}://{entry}/"))
+                    .with_context(|| format!("egress_allow: {entry:?} is neither a host nor a CIDR"))
+            };
+            origins.push(host("https")?);
+            if config.dev {
+                origins.push(host("http")?);
+            }
+        }
+    }
+    Ok(EgressConfig { dev: config.dev, origins, allowed_networks })
 }
 
 impl Deref for App {

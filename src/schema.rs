@@ -120,6 +120,7 @@ diesel::table! {
         provider -> Text,
         installation_id -> Nullable<BigInt>,
         external_id -> Text,
+        workspace_uuid -> Text,
         name -> Text,
         domain_name -> Text,
         account_type -> Text,

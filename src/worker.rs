@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use crate::app::App;
+use crate::features::links;
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
 #[must_use]
 pub fn registry() -> Registry<App> {
     Registry::default()
+        .job::<links::SyncRepos>()
+        .job::<links::EnsureHook>()
+        .job::<links::RemoveHook>()
+        .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
 }
 
 /// One line per event and follower.

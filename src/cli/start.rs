@@ -17,7 +17,7 @@ use crate::worker;
 pub(super) fn start(config: Config, open_as: OpenAs) -> anyhow::Result<App> {
     let sealer = sealer(&config)?;
     let db = Db::open(config.database_url.expose(), open_as, Some(Arc::new(worker::followers())))?;
-    Ok(App::new(config, db, Clock::system(), sealer)?)
+    App::new(config, db, Clock::system(), sealer)
 }
 
 /// The keys of the configuration; with `--dev` those of `dev.keys` beside the database, made when absent.

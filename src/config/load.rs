@@ -49,7 +49,9 @@ impl Sources {
                 .map_err(|error| ConfigError::File(file.to_owned(), error.to_string()))?;
             sources.add_file(file, &text)?;
         }
-        for (name, value) in std::env::vars() {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let environment = std::env::vars();
+        for (name, value) in environment {
             // Variables of the test suite are nobody's setting.
             if let Some(key) = name.strip_prefix(PREFIX).filter(|key| !key.starts_with("TEST_")) {
                 sources.set(&key.to_ascii_lowercase(), value).map_err(|_| ConfigError::Unknown(name.clone()))?;

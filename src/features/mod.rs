@@ -3,5 +3,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod installs;
+pub mod links;
 pub mod ops;
 pub mod releases;

@@ -1,6 +1,7 @@
 //! Mechanics without domain words: time, secrets, database, jobs, HTTP in and out. Nothing here knows a table
 //! of a feature or the name of a tracker.
 
+pub mod cache;
 pub mod clock;
 pub mod crypto;
 pub mod db;

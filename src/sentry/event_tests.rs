@@ -203,7 +203,7 @@ fn the_stack_of_the_right_thread_is_taken() {
         Some("x")
     );
     assert_eq!(pick(&[plain.clone(), current]).as_deref(), Some("c"));
-    assert_eq!(pick(&[plain.clone()]).as_deref(), Some("p"));
+    assert_eq!(pick(std::slice::from_ref(&plain)).as_deref(), Some("p"));
     assert_eq!(pick(&[plain.clone(), plain]), None);
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::sentry::lenient::{Many, Slot, record};
+use crate::sentry::lenient::{Many, record};
 
 /// Frames of one stack that are kept; the newest, which stand last.
 pub const MAX_FRAMES: usize = 250;
@@ -182,6 +182,7 @@ fn flutter_path<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::sentry::lenient::Slot;
 
     fn frame(json: &str) -> Frame<'_> {
         serde_json::from_str::<Slot<Frame<'_>>>(json)

@@ -13,6 +13,7 @@ pub mod dsn;
 pub mod envelope;
 pub mod event;
 pub mod event_id;
+pub mod fields;
 pub mod frames;
 pub mod grouping;
 pub mod lenient;
@@ -23,3 +24,6 @@ pub mod shortid;
 pub mod text;
 pub mod title;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

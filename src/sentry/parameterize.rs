@@ -363,7 +363,7 @@ mod tests {
             let start = Instant::now();
             let out = parameterize(&message);
             assert!(out.len() <= 4 * MAX_INPUT, "{unit}");
-            assert!(start.elapsed() < Duration::from_secs(1), "{unit}");
+            assert!(start.elapsed() < Duration::from_secs(5), "{unit}");
         }
     }
 

@@ -165,7 +165,7 @@ fn frames_text(text: &mut String, frames: &[Frame<'_>], omitted: usize, variant:
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,10 +1,12 @@
--- Organization to workspace, the repositories it brings, and the hook of each.
+-- Organization to workspace, the repositories it brings, and the hook of each. external_id is the clientKey; one
+-- clientKey that comes back for another workspace makes another link.
 CREATE TABLE links (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   org_id INTEGER NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
   provider TEXT NOT NULL,
   installation_id INTEGER REFERENCES installations(id),
   external_id TEXT NOT NULL,
+  workspace_uuid TEXT NOT NULL,
   name TEXT NOT NULL,
   domain_name TEXT NOT NULL,
   account_type TEXT NOT NULL,
@@ -15,7 +17,7 @@ CREATE TABLE links (
   created_by TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
-  UNIQUE (org_id, provider, external_id)
+  UNIQUE (org_id, provider, external_id, workspace_uuid)
 ) STRICT;
 CREATE INDEX links_installation ON links (installation_id);
 CREATE TABLE repos (

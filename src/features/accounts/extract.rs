@@ -250,14 +250,17 @@ async fn resolve(req: &HttpRequest, app: &App) -> AppResult<(Caller, Vec<Granted
     Ok((caller, granted))
 }
 
-fn with_roles(orgs: Vec<(Org, Role)>) -> Vec<(Org, Option<Role>)> {
+/// Organizations with the caller's role in each, if it is a person.
+type OrgRoles = Vec<(Org, Option<Role>)>;
+
+fn with_roles(orgs: Vec<(Org, Role)>) -> OrgRoles {
     orgs.into_iter().map(|(org, role)| (org, Some(role))).collect()
 }
 
 fn of_token(
     conn: &mut crate::kit::db::Conn,
     row: &store::TokenRow,
-) -> AppResult<(Caller, Vec<(Org, Option<Role>)>)> {
+) -> AppResult<(Caller, OrgRoles)> {
     // A scope that this version does not know grants nothing.
     let scopes = row.scopes.split(',').filter_map(|name| ScopeSet::parse(name).ok()).fold(ScopeSet::NONE, ScopeSet::union);
     match (row.org_id, row.user_id) {

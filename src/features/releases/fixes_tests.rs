@@ -265,7 +265,7 @@ fn hostile_megabytes_cost_linear_time() {
         let found = references(&message, Some(&own()));
         let spent = start.elapsed();
         assert!(found.len() <= MAX_REFERENCES);
-        assert!(spent < Duration::from_secs(3), "{unit:?} took {spent:?}");
+        assert!(spent < Duration::from_secs(10), "{unit:?} took {spent:?}");
     }
     let many: String = (0..1000).map(|n| format!("A-{n} ")).collect();
     assert_eq!(

@@ -264,7 +264,7 @@ impl Db {
         let span = tracing::Span::current();
         let result = tokio::task::spawn_blocking(move || {
             let _in_span = span.enter();
-            let mut conn = pool.get().map_err(|error| DbError::unavailable(error))?;
+            let mut conn = pool.get().map_err(DbError::unavailable)?;
             f(&mut conn)
         })
         .await;

@@ -16,7 +16,7 @@ mod table;
 pub use events::{Event, Followers, emit};
 pub use job::{Attempt, Job, JobState, Queue, Verdict};
 pub use queue::{
-    AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, counts, drop_dead, enqueue,
+    AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, cancel_ordered, counts, drop_dead, enqueue,
     enqueue_at, find, kinds, list, prune, redrive, stats,
 };
 pub use registry::Registry;

@@ -129,6 +129,16 @@ pub fn cancel<J: Job>(tx: &mut Tx<'_>, dedupe_key: &str) -> QueryResult<bool> {
     .map(|count| count > 0)
 }
 
+/// Takes back every waiting job of an order key, whatever its kind; running ones find out by themselves. Answers
+/// how many there were.
+///
+/// # Errors
+/// When the statement fails.
+pub fn cancel_ordered(tx: &mut Tx<'_>, order_key: &str) -> QueryResult<usize> {
+    diesel::delete(jobs::table.filter(jobs::order_key.eq(order_key)).filter(jobs::state.eq(JobState::Ready)))
+        .execute(tx.conn())
+}
+
 /// Claims up to `limit` due jobs of a queue for `owner`.
 pub(super) fn claim(
     tx: &mut Tx<'_>,

@@ -1,0 +1,232 @@
+//! From a link to a Bitbucket client that signs as its installation, and what its failures mean to a caller.
+
+use std::time::Duration;
+
+use super::store::{self, Link, Repo};
+use super::{LinkId, LinkStatus, RepoId, RepoStatus};
+use crate::app::App;
+use crate::bitbucket::{self, Cloud, Kind, RepoRef};
+use crate::error::{AppError, AppResult};
+use crate::features::accounts::OrgId;
+use crate::features::installs;
+use crate::kit::db::DbError;
+use crate::kit::jobs::Verdict;
+
+/// What a caller is told to wait when Bitbucket has trouble and did not say how long.
+const RETRY_AFTER_SECS: u64 = 30;
+const REFUSED: &str =
+    "Bitbucket does not accept our signature any more. Install the app again in the workspace, or disconnect it here.";
+
+/// A link and a client that calls in its name.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// The link.
+    pub link: Link,
+    /// Signs every call as the link's installation.
+    pub cloud: Cloud,
+}
+
+/// Why something about a link or a repository was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Not there, or another tenant's.
+    #[error("there is no such connection or repository")]
+    NotFound,
+    /// It is there and cannot be used; the text says why.
+    #[error("{0}")]
+    Off(String),
+    /// The request is wrong; the text says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// The repository is in use already.
+    #[error("A repository with that configuration already exists")]
+    Exists,
+    /// Bitbucket refused or failed.
+    #[error("{}", describe(.0))]
+    Upstream(bitbucket::Error),
+    /// Something of ours failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+impl From<bitbucket::Error> for LinkError {
+    fn from(error: bitbucket::Error) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<DbError> for LinkError {
+    fn from(error: DbError) -> Self {
+        Self::App(error.into())
+    }
+}
+
+impl From<diesel::result::Error> for LinkError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::App(error.into())
+    }
+}
+
+impl From<LinkError> for AppError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::NotFound => Self::not_found(),
+            LinkError::Off(_) | LinkError::Exists => Self::conflict(error.to_string()),
+            LinkError::Invalid(text) => Self::invalid(text),
+            LinkError::Upstream(error) => upstream_error(&error),
+            LinkError::App(error) => error,
+        }
+    }
+}
+
+impl LinkError {
+    /// True when the same may work later without anybody doing anything.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Upstream(error) if is_temporary(error))
+    }
+
+    /// How a job ends that met this. `attempt` counts from 1.
+    ///
+    /// # Errors
+    /// Passes a failure of ours on, to be tried again by the schedule.
+    pub fn verdict(self, attempt: i32) -> anyhow::Result<Verdict> {
+        use crate::kit::http::retry::Verdict as Retry;
+        match self {
+            Self::App(error) if error.code() != "not_found" => Err(error.into()),
+            Self::Upstream(error) => {
+                let reason = describe(&error);
+                Ok(match error.verdict(u32::try_from(attempt).unwrap_or(1)) {
+                    Retry::Retry(after) => Verdict::Retry { after: Some(after), reason },
+                    Retry::Never | Retry::GoneForever => Verdict::Drop(reason),
+                })
+            }
+            other => Ok(Verdict::Drop(other.to_string())),
+        }
+    }
+}
+
+fn is_temporary(error: &bitbucket::Error) -> bool {
+    match error.kind() {
+        Kind::RateLimited
+        | Kind::Server
+        | Kind::TooSlow
+        | Kind::Timeout
+        | Kind::Broken
+        | Kind::Unreachable
+        | Kind::Resting
+        | Kind::Garbage => true,
+        Kind::Unauthorized
+        | Kind::PlanLimit
+        | Kind::Forbidden
+        | Kind::NotFound
+        | Kind::Conflict
+        | Kind::Gone
+        | Kind::Invalid
+        | Kind::Redirect
+        | Kind::TooLarge
+        | Kind::Refused
+        | Kind::BadCall => false,
+    }
+}
+
+/// What Bitbucket said, and what to do about it.
+pub(super) fn describe(error: &bitbucket::Error) -> String {
+    let said = match (error.status(), error.message()) {
+        (Some(status), "") => format!("Bitbucket answered {status}."),
+        (Some(status), message) => format!("Bitbucket answered {status}: {message}."),
+        (None, _) => String::new(),
+    };
+    format!("{said} {}", error.advice()).trim().replace("..", ".")
+}
+
+/// A failed call as an answer: 503 with `Retry-After` when it may work later, else 502.
+#[must_use]
+pub fn upstream_error(error: &bitbucket::Error) -> AppError {
+    let detail = describe(error);
+    let answer = if is_temporary(error) {
+        let wait = error.retry_after().unwrap_or(Duration::from_secs(RETRY_AFTER_SECS));
+        AppError::unavailable(detail, wait.as_secs().max(1))
+    } else {
+        AppError::upstream(detail)
+    };
+    answer.caused_by(error.clone())
+}
+
+/// A client for a link that is in use.
+///
+/// # Errors
+/// [`LinkError::NotFound`] for another tenant's link, [`LinkError::Off`] for one that cannot be used now.
+pub async fn client_for_link(app: &App, org: OrgId, id: LinkId) -> Result<Connected, LinkError> {
+    let connected = client_for_any_link(app, org, id).await?;
+    match connected.link.status {
+        LinkStatus::Active => Ok(connected),
+        LinkStatus::Removed => Err(LinkError::NotFound),
+        LinkStatus::Disabled => Err(off(&connected.link)),
+    }
+}
+
+fn off(link: &Link) -> LinkError {
+    LinkError::Off(link.status_reason.clone().unwrap_or_else(|| "The connection is disabled.".to_owned()))
+}
+
+/// Also for a link that was disconnected, so that its hooks can be removed.
+pub(super) async fn client_for_any_link(app: &App, org: OrgId, id: LinkId) -> Result<Connected, LinkError> {
+    let (link, install) = app
+        .db
+        .read(move |conn| {
+            let link = store::find_any_link(conn, org, id)?.ok_or(LinkError::NotFound)?;
+            let install = match link.installation_id {
+                Some(installation) => installs::find_sealed(conn, installation)?,
+                None => None,
+            };
+            Ok::<_, LinkError>((link, install))
+        })
+        .await?;
+    // A tenant id that moved to another workspace must not act for the old one.
+    let install = install.filter(|install| install.installation.principal_uuid == link.workspace_uuid);
+    let credential = match install {
+        Some(install) => install.credential(&app.sealer).map_err(AppError::internal)?,
+        None => None,
+    };
+    let Some(credential) = credential else { return Err(off(&link)) };
+    Ok(Connected { link, cloud: app.bitbucket.for_credential(credential) })
+}
+
+/// A client for an active repository, and how paths name it: by uuids, which survive renames.
+///
+/// # Errors
+/// As [`client_for_link`]; also [`LinkError::Off`] for a repository that is not in use.
+pub async fn client_for_repo(app: &App, org: OrgId, id: RepoId) -> Result<(Repo, RepoRef, Connected), LinkError> {
+    let repo = app
+        .db
+        .read(move |conn| store::find_repo(conn, org, id)?.ok_or(LinkError::NotFound))
+        .await?;
+    if repo.status != RepoStatus::Active {
+        return Err(LinkError::Off(format!("The repository {} is not in use.", repo.name)));
+    }
+    let link = repo.link_id.ok_or_else(|| LinkError::Off(format!("The repository {} is not linked.", repo.name)))?;
+    let connected = client_for_link(app, org, link).await?;
+    let reference = reference(&connected.link, &repo)?;
+    Ok((repo, reference, connected))
+}
+
+pub(super) fn reference(link: &Link, repo: &Repo) -> Result<RepoRef, LinkError> {
+    let external = repo.external_id.as_deref().unwrap_or_default();
+    RepoRef::from_full_name(&format!("{}/{external}", link.workspace_uuid))
+        .map_err(|error| LinkError::Off(format!("The repository {} cannot be named: {error}", repo.name)))
+}
+
+/// Notes on the link whether Bitbucket still accepts its signature, when that has changed.
+pub(super) async fn remember<T>(app: &App, link: &Link, result: &Result<T, bitbucket::Error>) -> AppResult<()> {
+    let reason = match result {
+        Ok(_) => None,
+        Err(error) if error.kind() == Kind::Unauthorized => Some(REFUSED),
+        Err(_) => return Ok(()),
+    };
+    if link.status != LinkStatus::Active || link.status_reason.as_deref() == reason {
+        return Ok(());
+    }
+    let (org, id, now) = (link.org_id, link.id, app.clock.now());
+    app.db.write(move |tx| Ok(store::set_link_reason(tx, org, id, reason, now)?)).await
+}

@@ -1,0 +1,506 @@
+//! The console's pages of connections and repositories.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::repos::{self, FoundRepo, HookStart};
+use super::store::{self, Hook, Link, Repo, RepoFilter};
+use super::{HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus, disconnect, repair_hook, rotate_secret};
+use crate::app::App;
+use crate::atlassian::descriptor::DESCRIPTOR_PATH;
+use crate::error::{AppError, AppResult};
+use crate::features::accounts::{CsrfForm, Flash, OrgAccess, OrgId, Scope, Shell, SignedIn, need, redirect_with};
+use crate::kit::clock::Micros;
+use crate::kit::web::cursor::PageRequest;
+
+/// The one host whose Connect and issue tracker end (bitbucket.md §2.1).
+const CLOUD_HOST: &str = "bitbucket.org";
+/// Last day of Connect there.
+const CONNECT_ENDS: &str = "2027-01-31";
+/// Repositories that one form may add; Bitbucket is asked for each.
+const ADD_AT_ONCE: usize = 100;
+/// Of these so many at the same time.
+const ADD_PARALLEL: usize = 4;
+/// Repositories on one page.
+const PAGE: &str = "50";
+
+fn shell<R>(app: &App, req: &HttpRequest, title: &str, active: &'static str, access: &OrgAccess<R>, signed_in: &SignedIn) -> Shell {
+    Shell::new(app, req, title, active)
+        .user(&signed_in.user)
+        .org(&access.org)
+        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+}
+
+fn host(app: &App) -> String {
+    let url = &app.config.bitbucket_web_url;
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[derive(Serialize)]
+struct ConnectionPart {
+    id: String,
+    name: String,
+    host: String,
+    web_url: String,
+    kind: &'static str,
+    kind_label: &'static str,
+    status: &'static str,
+    status_detail: Option<String>,
+    installed_by: Option<String>,
+    installed_at: Micros,
+    repo_count: usize,
+    hook_problems: usize,
+    ends_on: Option<&'static str>,
+}
+
+impl ConnectionPart {
+    fn new(app: &App, link: &Link, repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Self {
+        let host = host(app);
+        let problems = repos.iter().filter(|repo| needs_repair(repo, hooks.get(&repo.id)));
+        Self {
+            id: link.id.to_string(),
+            name: link.name.clone(),
+            web_url: app.bitbucket.web_repository(&link.name),
+            kind: "connect",
+            kind_label: "Connect app",
+            status: match (link.status, &link.status_reason) {
+                (LinkStatus::Active, None) => "active",
+                (LinkStatus::Active, Some(_)) => "error",
+                _ => "disabled",
+            },
+            status_detail: link.status_reason.clone(),
+            installed_by: (!link.created_by.is_empty()).then(|| link.created_by.clone()),
+            installed_at: link.created_at,
+            repo_count: repos.len(),
+            hook_problems: problems.count(),
+            ends_on: (host == CLOUD_HOST && link.status == LinkStatus::Active).then_some(CONNECT_ENDS),
+            host,
+        }
+    }
+}
+
+fn needs_repair(repo: &Repo, hook: Option<&Hook>) -> bool {
+    repo.status == RepoStatus::Active
+        && hook.is_none_or(|hook| matches!(hook.state, HookState::Failed | HookState::None))
+}
+
+fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
+    let (state, label) = match (repo.status, hook.map(|hook| hook.state)) {
+        (RepoStatus::Active, Some(HookState::Active)) => ("active", "active"),
+        (RepoStatus::Active, Some(HookState::Pending)) => ("pending", "setting up"),
+        (RepoStatus::Active, Some(HookState::Failed)) => ("failed", "failed"),
+        (RepoStatus::Active, Some(HookState::None) | None) => ("failed", "missing"),
+        _ => ("off", "off"),
+    };
+    let detail = hook.and_then(|hook| hook.last_error.clone()).filter(|_| repo.status == RepoStatus::Active);
+    // A hook whose setting up has met an error need not wait for the next try.
+    let can_repair = needs_repair(repo, hook) || (state == "pending" && detail.is_some());
+    json!({ "state": state, "label": label, "detail": detail, "can_repair": can_repair })
+}
+
+fn tracker_part(repo: &Repo) -> Value {
+    match repo.has_tracker {
+        Some(true) => json!({ "state": "on", "label": "on", "detail": null }),
+        Some(false) => json!({ "state": "off", "label": "off", "detail": "The repository has no issue tracker" }),
+        None => json!({ "state": "off", "label": "unknown", "detail": null }),
+    }
+}
+
+fn repo_part(repo: &Repo, hook: Option<&Hook>, connection_name: Option<&str>) -> Value {
+    json!({
+        "id": repo.id.to_string(),
+        "full_name": repo.name,
+        "url": repo.url.clone().unwrap_or_default(),
+        "connection_id": repo.link_id.map(|link| link.to_string()),
+        "connection_name": connection_name,
+        "hook": hook_part(repo, hook),
+        "last_delivery_at": hook.and_then(|hook| hook.last_delivery_at),
+        "last_error": null,
+        "tracker": tracker_part(repo),
+    })
+}
+
+fn by_repo(hooks: Vec<Hook>) -> HashMap<RepoId, Hook> {
+    hooks.into_iter().map(|hook| (hook.repo_id, hook)).collect()
+}
+
+/// The organization's connections.
+///
+/// # Errors
+/// 404 for another tenant's organization.
+pub async fn list(
+    app: web::Data<App>,
+    req: HttpRequest,
+    access: OrgAccess<need::OrgRead>,
+    signed_in: SignedIn,
+) -> AppResult<HttpResponse> {
+    let org = access.org.id;
+    let rows = app
+        .db
+        .read(move |conn| {
+            let mut rows = Vec::new();
+            for link in store::list_links(conn, org)? {
+                let repos = store::repos_of_link(conn, org, link.id)?;
+                let hooks = store::hooks_of(conn, org, &ids(&repos))?;
+                rows.push((link, repos, by_repo(hooks)));
+            }
+            Ok::<_, AppError>(rows)
+        })
+        .await?;
+    let connections: Vec<_> = rows.iter().map(|(link, repos, hooks)| ConnectionPart::new(&app, link, repos, hooks)).collect();
+    let on_cloud = host(&app) == CLOUD_HOST && !connections.is_empty();
+    let content = json!({
+        "connections": connections,
+        "notices": { "connect_ends": on_cloud, "tracker_removed": on_cloud },
+        "descriptor_url": app.config.absolute(DESCRIPTOR_PATH),
+        "can_manage": can_manage(&access),
+    });
+    shell(&app, &req, "Connections", "connections", &access, &signed_in).page(&app, "links/list.html", content)
+}
+
+fn ids(repos: &[Repo]) -> Vec<RepoId> {
+    repos.iter().map(|repo| repo.id).collect()
+}
+
+fn can_manage<R>(access: &OrgAccess<R>) -> bool {
+    access.may(Scope::OrgIntegrations) || access.may(Scope::OrgWrite)
+}
+
+/// Query of one connection's page.
+#[derive(Debug, Deserialize)]
+pub struct Search {
+    search: Option<String>,
+}
+
+/// One connection: its repositories, and a search for more.
+///
+/// # Errors
+/// 404 for another tenant's.
+pub async fn detail(
+    app: web::Data<App>,
+    req: HttpRequest,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::OrgRead>,
+    signed_in: SignedIn,
+    query: web::Query<Search>,
+) -> AppResult<HttpResponse> {
+    let (org, id) = (access.org.id, LinkId(path.1));
+    let (link, repos, hooks) = app
+        .db
+        .read(move |conn| {
+            let link = store::find_link(conn, org, id)?.ok_or_else(AppError::not_found)?;
+            let repos = store::repos_of_link(conn, org, id)?;
+            let hooks = store::hooks_of(conn, org, &ids(&repos))?;
+            Ok::<_, AppError>((link, repos, by_repo(hooks)))
+        })
+        .await?;
+    let manages = can_manage(&access);
+    let (results, error) = match &query.search {
+        Some(text) if manages && link.status == LinkStatus::Active => found(&app, org, id, text).await?,
+        _ => (None, None),
+    };
+    let rows: Vec<_> = repos.iter().map(|repo| repo_part(repo, hooks.get(&repo.id), None)).collect();
+    let content = json!({
+        "connection": ConnectionPart::new(&app, &link, &repos, &hooks),
+        "sync": progress(&repos, &hooks),
+        "repos": rows,
+        "search": { "query": query.search.clone().unwrap_or_default(), "error": error, "results": results },
+        "capabilities": capabilities(&repos, &hooks),
+        "can_manage": manages,
+    });
+    shell(&app, &req, &link.name, "connections", &access, &signed_in).page(&app, "links/detail.html", content)
+}
+
+type Results = (Option<Vec<Value>>, Option<String>);
+
+/// What a search found, or what to tell the person instead.
+async fn found(app: &App, org: OrgId, link: LinkId, text: &str) -> AppResult<Results> {
+    let row = |repo: FoundRepo| {
+        json!({ "identifier": repo.identifier, "is_installed": repo.is_installed, "default_branch": repo.default_branch })
+    };
+    match repos::search_repositories(app, org, link, text).await {
+        Ok(found) => Ok((Some(found.into_iter().map(row).collect()), None)),
+        Err(LinkError::App(error)) => Err(error),
+        Err(error) => Ok((None, Some(error.to_string()))),
+    }
+}
+
+/// How far the hooks are, while some are being set up.
+fn progress(repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Option<Value> {
+    let active: Vec<&Hook> =
+        repos.iter().filter(|repo| repo.status == RepoStatus::Active).filter_map(|repo| hooks.get(&repo.id)).collect();
+    let pending = |hook: &&&Hook| hook.state == HookState::Pending && hook.last_error.is_none();
+    let started = active.iter().filter(pending).map(|hook| hook.updated_at).min()?;
+    let done = active.len() - active.iter().filter(pending).count();
+    Some(json!({ "done": done, "total": active.len(), "started_at": started }))
+}
+
+fn capabilities(repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Vec<Value> {
+    let active: Vec<&Repo> = repos.iter().filter(|repo| repo.status == RepoStatus::Active).collect();
+    if active.is_empty() {
+        return Vec::new();
+    }
+    let checked = active.iter().filter_map(|repo| hooks.get(&repo.id)?.checked_at).max();
+    let total = active.len();
+    let broken = active.iter().filter(|repo| needs_repair(repo, hooks.get(&repo.id))).count();
+    let trackers = active.iter().filter(|repo| repo.has_tracker == Some(true)).count();
+    let part = |name: &str, on: bool, reason: Option<String>| {
+        json!({ "name": name, "state": if on { "on" } else { "off" }, "reason": reason, "checked_at": checked })
+    };
+    vec![
+        part("Commits of pushes", broken < total, (broken > 0).then(|| format!("{broken} of {total} webhooks need repair"))),
+        part(
+            "Create and link issues",
+            trackers > 0,
+            (trackers < total).then(|| format!("{trackers} of {total} repositories have an issue tracker")),
+        ),
+    ]
+}
+
+/// What comes after connecting.
+///
+/// # Errors
+/// 404 for another tenant's.
+pub async fn done(
+    app: web::Data<App>,
+    req: HttpRequest,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::OrgRead>,
+    signed_in: SignedIn,
+) -> AppResult<HttpResponse> {
+    let (org, id) = (access.org.id, LinkId(path.1));
+    let (link, repos) = app
+        .db
+        .read(move |conn| {
+            let link = store::find_link(conn, org, id)?.ok_or_else(AppError::not_found)?;
+            Ok::<_, AppError>((link, store::repos_of_link(conn, org, id)?))
+        })
+        .await?;
+    // What was here before the link can only have been adopted.
+    let adopted = repos.iter().filter(|repo| repo.created_at < link.created_at).count();
+    let content = json!({
+        "workspace": { "name": link.name },
+        "organization": { "slug": access.org.slug, "name": access.org.name },
+        "connection_id": link.id.to_string(),
+        "adopted": adopted,
+    });
+    let title = format!("{} is connected", link.name);
+    shell(&app, &req, &title, "connections", &access, &signed_in).page(&app, "installs/link_done.html", content)
+}
+
+/// Query of the list of repositories.
+#[derive(Debug, Default, Deserialize)]
+pub struct Filters {
+    #[serde(default)]
+    query: String,
+    #[serde(default)]
+    health: String,
+    cursor: Option<String>,
+}
+
+/// All linked repositories of the organization.
+///
+/// # Errors
+/// 400 for a cursor that is none, 404 for another tenant's organization.
+pub async fn repositories(
+    app: web::Data<App>,
+    req: HttpRequest,
+    access: OrgAccess<need::OrgRead>,
+    signed_in: SignedIn,
+    query: web::Query<Filters>,
+) -> AppResult<HttpResponse> {
+    let (org, filters) = (access.org.id, query.into_inner());
+    let request = PageRequest::from_query(filters.cursor.as_deref(), Some(PAGE))
+        .map_err(|error| AppError::invalid(error.to_string()))?;
+    let filter = RepoFilter {
+        query: (!filters.query.trim().is_empty()).then(|| filters.query.trim().to_owned()),
+        linked: true,
+        healthy: match filters.health.as_str() {
+            "active" => Some(true),
+            "problem" => Some(false),
+            _ => None,
+        },
+        ..RepoFilter::default()
+    };
+    let (rows, hooks, links) = app
+        .db
+        .read(move |conn| {
+            let rows = store::list_repos(conn, org, &filter, request.sql_offset(), request.sql_limit())?;
+            let hooks = store::hooks_of(conn, org, &ids(&rows))?;
+            Ok::<_, AppError>((rows, by_repo(hooks), store::list_links(conn, org)?))
+        })
+        .await?;
+    let names: HashMap<LinkId, &str> = links.iter().map(|link| (link.id, link.name.as_str())).collect();
+    let page = request.offset_page(rows);
+    let href = |edge: crate::kit::web::cursor::Edge| {
+        let kept: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", &filters.query)
+            .append_pair("health", &filters.health)
+            .append_pair("cursor", &edge.cursor.to_string())
+            .finish();
+        edge.has_results.then(|| format!("?{kept}"))
+    };
+    let (prev, next) = (href(page.previous), href(page.next));
+    let rows: Vec<_> = page
+        .rows
+        .iter()
+        .map(|repo| repo_part(repo, hooks.get(&repo.id), repo.link_id.and_then(|link| names.get(&link).copied())))
+        .collect();
+    let content = json!({
+        "repos": rows,
+        "filters": { "query": filters.query, "health": filters.health },
+        "health_options": [
+            { "value": "", "label": "All" },
+            { "value": "active", "label": "Active" },
+            { "value": "problem", "label": "Needs repair" },
+        ],
+        "paging": { "prev": prev, "next": next },
+        "can_manage": can_manage(&access),
+    });
+    shell(&app, &req, "Repositories", "repos", &access, &signed_in).page(&app, "links/repos.html", content)
+}
+
+/// Form of the found repositories.
+#[derive(Debug, Deserialize)]
+pub struct AddForm {
+    #[serde(default)]
+    repos: Vec<String>,
+}
+
+/// Adds the chosen repositories.
+///
+/// # Errors
+/// 404 for another tenant's connection.
+pub async fn add(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<AddForm>,
+) -> AppResult<HttpResponse> {
+    let (org, link, actor) = (access.org.id, LinkId(path.1), access.caller.name());
+    let chosen: Vec<String> = form.0.repos.into_iter().take(ADD_AT_ONCE).collect();
+    app.db.read(move |conn| store::find_link(conn, org, link)?.ok_or_else(AppError::not_found)).await?;
+    let results: Vec<(String, Result<Repo, LinkError>)> = stream::iter(chosen)
+        .map(|name| {
+            let (app, actor) = (App::clone(&app), actor.clone());
+            async move {
+                let added = repos::add_repository(&app, org, link, &name, &actor, HookStart::Now).await;
+                (name, added)
+            }
+        })
+        .buffered(ADD_PARALLEL)
+        .collect()
+        .await;
+    let back = format!("/o/{}/connections/{link}/", access.org.slug);
+    Ok(redirect_with(&app, &back, &summary(&results)))
+}
+
+fn summary(results: &[(String, Result<Repo, LinkError>)]) -> Flash {
+    let added = results.iter().filter(|(_, result)| matches!(result, Ok(_) | Err(LinkError::Exists))).count();
+    let failed = results.iter().find_map(|(name, result)| match result {
+        Err(error) if !matches!(error, LinkError::Exists) => Some((name, error)),
+        _ => None,
+    });
+    let word = if added == 1 { "repository" } else { "repositories" };
+    match failed {
+        None if added == 0 => Flash::warn("Choose at least one repository."),
+        None => Flash::ok(format!("{added} {word} added. The webhooks are being set up.")),
+        Some((name, error)) => {
+            let text = format!("{added} {word} added, {} not. {name}: {error}", results.len() - added);
+            if added == 0 { Flash::error(text) } else { Flash::warn(text) }
+        }
+    }
+}
+
+/// Form of a button in a repository's row.
+#[derive(Debug, Deserialize)]
+pub struct RowForm {
+    #[serde(default)]
+    back: String,
+}
+
+/// Only a page of this organization: the form's field must not send a person elsewhere.
+fn back_to(slug: &str, link: LinkId, back: &str) -> String {
+    let own = format!("/o/{slug}/");
+    let safe = back.starts_with(&own) && !back.contains(['\\', '\r', '\n']);
+    if safe { back.to_owned() } else { format!("{own}connections/{link}/") }
+}
+
+/// Registers the hook of a repository again.
+///
+/// # Errors
+/// 404 for another tenant's repository, 409 for one that is not in use.
+pub async fn repair(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = repair_hook(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!("The webhook of {} is being set up again.", repo.name));
+    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+}
+
+/// Makes a new secret for the hook of a repository.
+///
+/// # Errors
+/// 404 for another tenant's repository, 409 when its hook is not registered.
+pub async fn rotate(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = rotate_secret(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!("The webhook of {} gets a new secret; the old one is good for another hour.", repo.name));
+    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+}
+
+/// Removes a repository from use.
+///
+/// # Errors
+/// 404 for another tenant's repository.
+pub async fn remove(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = repos::remove_repository(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!("{} is removed. Its commits and tickets stay.", repo.name));
+    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+}
+
+/// The repository of the path, if it belongs to the connection of the path.
+async fn require_row(app: &App, org: OrgId, path: &(String, i64, i64)) -> AppResult<(LinkId, RepoId)> {
+    let (link, id) = (LinkId(path.1), RepoId(path.2));
+    let repo = app.db.read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found)).await?;
+    if repo.link_id == Some(link) { Ok((link, id)) } else { Err(AppError::not_found()) }
+}
+
+/// Form without fields of its own.
+#[derive(Debug, Deserialize)]
+pub struct Nothing {}
+
+/// Disconnects a workspace from the organization.
+///
+/// # Errors
+/// 404 for another tenant's connection.
+pub async fn disconnect_submit(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    _form: CsrfForm<Nothing>,
+) -> AppResult<HttpResponse> {
+    disconnect(&app, access.org.id, LinkId(path.1), &access.caller.name()).await?;
+    let flash = Flash::ok("The workspace is disconnected. Its webhooks are being removed.");
+    Ok(redirect_with(&app, &format!("/o/{}/connections/", access.org.slug), &flash))
+}
