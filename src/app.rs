@@ -16,6 +16,7 @@ use crate::kit::clock::Clock;
 use crate::kit::crypto::{Sealer, Signer};
 use crate::kit::db::Db;
 use crate::kit::http::{Egress, EgressConfig};
+use crate::kit::metrics::Metrics;
 use crate::kit::web::render::Renderer;
 
 /// A handle on the application; clones share everything.
@@ -36,6 +37,8 @@ pub struct Parts {
     pub sealer: Arc<Sealer>,
     /// Signs short claims that travel through browsers.
     pub signer: Signer,
+    /// Figures for operators.
+    pub metrics: Arc<Metrics>,
     /// Makes pages.
     pub renderer: Renderer,
     /// The one door for outgoing calls.
@@ -60,6 +63,10 @@ impl App {
             config.bitbucket_web_url.clone(),
             clock.clone(),
         );
+        let metrics = Arc::new(Metrics::default());
+        let counted = Arc::clone(&metrics);
+        let bitbucket = bitbucket
+            .with_observer(move |call| counted.call(call.path, call.method, call.outcome, call.elapsed));
         Ok(Self {
             db,
             parts: Arc::new(Parts {
@@ -67,6 +74,7 @@ impl App {
                 clock,
                 sealer: Arc::new(sealer),
                 signer,
+                metrics,
                 renderer: Renderer::new()?,
                 egress,
                 bitbucket,

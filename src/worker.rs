@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::features::links;
+use crate::features::{links, ops};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
@@ -13,6 +13,7 @@ pub fn registry() -> Registry<App> {
         .job::<links::SyncRepos>()
         .job::<links::EnsureHook>()
         .job::<links::RemoveHook>()
+        .periodic::<ops::Housekeeping>(ops::Housekeeping::EVERY)
         .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
 }
 

@@ -8,5 +8,6 @@ pub mod db;
 pub mod http;
 pub mod ids;
 pub mod jobs;
+pub mod metrics;
 pub mod redact;
 pub mod web;

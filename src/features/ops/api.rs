@@ -28,14 +28,11 @@ pub async fn readyz(app: web::Data<App>) -> AppResult<HttpResponse> {
 /// 503 when the database does not answer.
 pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
     let jobs = app.db.read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?)).await?;
-    let text = format!(
-        "# TYPE tracebucket_jobs gauge\ntracebucket_jobs{{state=\"ready\"}} {}\ntracebucket_jobs{{state=\"running\"}} {}\n\
-         tracebucket_jobs{{state=\"dead\"}} {}\n# TYPE tracebucket_queued_writes gauge\ntracebucket_queued_writes {}\n# EOF\n",
-        jobs.ready,
-        jobs.running,
-        jobs.dead,
-        app.db.queued_writes()
-    );
+    let queued = i64::try_from(app.db.queued_writes()).unwrap_or(i64::MAX);
+    let text = app.metrics.render(&[
+        ("jobs", &[("state", "ready", jobs.ready), ("state", "running", jobs.running), ("state", "dead", jobs.dead)]),
+        ("queued_writes", &[("", "", queued)]),
+    ]);
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
 }
 

@@ -1,5 +1,8 @@
 //! Health, metrics, and what an operator looks at.
 
 pub mod api;
+mod housekeeping;
 pub mod jobs;
 pub mod pages;
+
+pub use housekeeping::Housekeeping;

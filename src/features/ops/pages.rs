@@ -51,6 +51,10 @@ pub async fn errors_as_pages<B: MessageBody + 'static>(
     let response = next.call(req).await?;
     let request = response.request();
     let status = response.status();
+    if let Some(app) = request.app_data::<web::Data<App>>() {
+        let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+        app.metrics.request(&route, status.as_u16());
+    }
     if !status.is_client_error() && !status.is_server_error() || !wants_page(request) {
         return Ok(response.map_into_boxed_body());
     }
