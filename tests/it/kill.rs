@@ -36,9 +36,17 @@ struct Scale {
 
 fn scale() -> Scale {
     if std::env::var("TRACEBUCKET_TEST_KILLS").is_ok_and(|kills| kills == "full") {
-        Scale { kills: 100, tickets: 200, deliveries: 500 }
+        Scale {
+            kills: 100,
+            tickets: 200,
+            deliveries: 500,
+        }
     } else {
-        Scale { kills: 26, tickets: 52, deliveries: 130 }
+        Scale {
+            kills: 26,
+            tickets: 52,
+            deliveries: 130,
+        }
     }
 }
 
@@ -73,7 +81,9 @@ impl Callers {
     async fn make_tickets(self: Arc<Self>, mut gate: watch::Receiver<usize>) {
         loop {
             let index = self.next.fetch_add(1, Ordering::SeqCst);
-            let Some(target) = self.targets.get(index) else { return };
+            let Some(target) = self.targets.get(index) else {
+                return;
+            };
             gate.wait_for(|open| index < *open).await.unwrap();
             self.make_ticket(target).await;
             self.push("main", &target.short_id).await;
@@ -87,7 +97,11 @@ impl Callers {
                            "description": "It fails.", "issue_type": "bug", "priority": "major" });
         let begun = Instant::now();
         loop {
-            let request = self.http.post(&url).bearer_auth(&self.token).header("Idempotency-Key", &key);
+            let request = self
+                .http
+                .post(&url)
+                .bearer_auth(&self.token)
+                .header("Idempotency-Key", &key);
             if let Ok(answer) = request.json(&form).send().await {
                 match answer.status().as_u16() {
                     201 => return,
@@ -95,7 +109,11 @@ impl Callers {
                     status => panic!("{status}: {}", answer.text().await.unwrap_or_default()),
                 }
             }
-            assert!(begun.elapsed() < FINISH * 2, "no ticket for {}", target.short_id);
+            assert!(
+                begun.elapsed() < FINISH * 2,
+                "no ticket for {}",
+                target.short_id
+            );
             self.resent.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
@@ -106,7 +124,10 @@ impl Callers {
         let mut count = self.pushing.lock().await;
         *count += 1;
         let message = format!("Change {count}\n\nFixes {short_id}");
-        self.bitbucket.commit(change(branch, &message, *count)).await.unwrap();
+        self.bitbucket
+            .commit(change(branch, &message, *count))
+            .await
+            .unwrap();
     }
 }
 
@@ -130,21 +151,34 @@ fn random_below(limit: u64) -> u64 {
 
 /// Kills and restarts; opens the gate a little for each kill, so that there is always work to interrupt. Answers
 /// how many kills came while a call was held.
-async fn kill_again_and_again(program: &Program, bitbucket: &Sandbox, scale: Scale, gate: &watch::Sender<usize>) -> usize {
+async fn kill_again_and_again(
+    program: &Program,
+    bitbucket: &Sandbox,
+    scale: Scale,
+    gate: &watch::Sender<usize>,
+) -> usize {
     let mut while_held = 0;
     for kill in 1..=scale.kills {
         let hold = kill % 2 == 0;
         if hold {
             // A new issue, or a comment, or the new state of one.
             let method = if kill % 8 == 0 { "PUT" } else { "POST" };
-            bitbucket.add_fault(Fault::once(method, "/issues", Action::HoldAfter { ms: 8_000 }));
+            bitbucket.add_fault(Fault::once(
+                method,
+                "/issues",
+                Action::HoldAfter { ms: 8_000 },
+            ));
         }
         let mut running = program.spawn();
         if kill % 10 == 1 {
             // Also in the middle of a start.
             tokio::time::sleep(Duration::from_millis(random_below(200))).await;
         } else {
-            assert!(running.ready().await, "it does not start again:\n{}", program.log());
+            assert!(
+                running.ready().await,
+                "it does not start again:\n{}",
+                program.log()
+            );
             gate.send_replace(scale.tickets * kill / scale.kills);
             if hold {
                 let begun = Instant::now();
@@ -190,8 +224,9 @@ struct Left {
 }
 
 async fn number(db: &Db, sql: &'static str) -> i64 {
-    let row: Result<Number, AppError> =
-        db.read(move |conn| Ok(diesel::sql_query(sql).get_result::<Number>(conn)?)).await;
+    let row: Result<Number, AppError> = db
+        .read(move |conn| Ok(diesel::sql_query(sql).get_result::<Number>(conn)?))
+        .await;
     row.unwrap().n
 }
 
@@ -214,25 +249,48 @@ async fn left(db: &Db) -> Vec<Left> {
 /// The groups of the organization, made before anything is killed.
 async fn make_groups(world: &World, count: usize) -> Vec<Target> {
     for index in 0..count {
-        world.crash(&format!("Fault{index}Error"), "it fails", &format!("function_{index}")).await;
+        world
+            .crash(
+                &format!("Fault{index}Error"),
+                "it fails",
+                &format!("function_{index}"),
+            )
+            .await;
     }
     let mut targets = BTreeMap::new();
     let mut cursor = String::new();
     while targets.len() < count {
         let path = format!("/api/0/organizations/acme/issues/?query=&limit=100&cursor={cursor}");
-        let answer = world.t.call("GET", &path, &world.tenant.token).send().await.unwrap();
+        let answer = world
+            .t
+            .call("GET", &path, &world.tenant.token)
+            .send()
+            .await
+            .unwrap();
         let link = answer.headers()["link"].to_str().unwrap().to_owned();
         let page: Vec<Value> = answer.json().await.unwrap();
         for group in &page {
             let text = |key: &str| group[key].as_str().unwrap().to_owned();
             targets.insert(text("id"), text("shortId"));
         }
-        let next = link.split(',').find(|part| part.contains("rel=\"next\"") && part.contains("results=\"true\""));
+        let next = link
+            .split(',')
+            .find(|part| part.contains("rel=\"next\"") && part.contains("results=\"true\""));
         let Some(next) = next else { break };
-        cursor = next.split("cursor=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        cursor = next
+            .split("cursor=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned();
     }
     assert_eq!(targets.len(), count, "one group per error");
-    targets.into_iter().map(|(group, short_id)| Target { group, short_id }).collect()
+    targets
+        .into_iter()
+        .map(|(group, short_id)| Target { group, short_id })
+        .collect()
 }
 
 async fn killed_at_random(backend: Backend) {
@@ -240,22 +298,39 @@ async fn killed_at_random(backend: Backend) {
     let world = World::new(backend).await;
     let targets = make_groups(&world, scale.tickets).await;
     for branch in BRANCHES {
-        world.bitbucket.commit(change(branch, "Start", 0)).await.unwrap();
+        world
+            .bitbucket
+            .commit(change(branch, "Start", 0))
+            .await
+            .unwrap();
     }
     world.settle().await;
     let path = world.ticket_path("GROUP");
     let (before, after) = path.split_once("GROUP").unwrap();
     let endpoint = (world.t.url(before), after.to_owned());
-    let World { t, bitbucket, tenant, folder: _folder, .. } = world;
+    let World {
+        t,
+        bitbucket,
+        tenant,
+        folder: _folder,
+        ..
+    } = world;
     let bitbucket = Arc::new(bitbucket);
     // Sent until taken; the sender gives up long after the test has.
-    let patient = DeliverySettings { attempts: 100_000, delay_ms: 50, ..DeliverySettings::default() };
+    let patient = DeliverySettings {
+        attempts: 100_000,
+        delay_ms: 50,
+        ..DeliverySettings::default()
+    };
     bitbucket.set_delivery_settings(patient);
     let program = Program::instead_of(t).await;
     program.start().await.kill();
 
     let callers = Arc::new(Callers {
-        http: reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap(),
+        http: reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap(),
         token: tenant.token.clone(),
         endpoint,
         bitbucket: Arc::clone(&bitbucket),
@@ -273,7 +348,9 @@ async fn killed_at_random(backend: Backend) {
     let (pusher, mut pace) = (Arc::clone(&callers), allowed.clone());
     work.spawn(async move {
         for index in 0..pushes {
-            pace.wait_for(|open| index * scale.tickets < *open * pushes).await.unwrap();
+            pace.wait_for(|open| index * scale.tickets < *open * pushes)
+                .await
+                .unwrap();
             let target = &pusher.targets[index % pusher.targets.len()];
             pusher.push("work", &target.short_id).await;
         }
@@ -283,15 +360,31 @@ async fn killed_at_random(backend: Backend) {
     let while_held = kill_again_and_again(&program, &bitbucket, scale, &gate).await;
     let killing = begun.elapsed();
     let running = program.start().await;
-    let all_done = async { while let Some(done) = work.join_next().await { done.unwrap() } };
-    tokio::time::timeout(FINISH, all_done).await.expect("every caller is answered");
-    assert!(bitbucket.settle(Duration::from_secs(60)).await, "every webhook is taken");
+    let all_done = async {
+        while let Some(done) = work.join_next().await {
+            done.unwrap()
+        }
+    };
+    tokio::time::timeout(FINISH, all_done)
+        .await
+        .expect("every caller is answered");
+    assert!(
+        bitbucket.settle(Duration::from_secs(60)).await,
+        "every webhook is taken"
+    );
 
     let url = program.database_url.clone();
-    let db = tokio::task::spawn_blocking(move || Db::open(&url, OpenAs::Beside, None).unwrap()).await.unwrap();
+    let db = tokio::task::spawn_blocking(move || Db::open(&url, OpenAs::Beside, None).unwrap())
+        .await
+        .unwrap();
     let begun = Instant::now();
     while !left(&db).await.iter().all(|left| left.state == "dead") {
-        assert!(begun.elapsed() < FINISH, "work is left: {:#?}\n{}", left(&db).await, program.log());
+        assert!(
+            begun.elapsed() < FINISH,
+            "work is left: {:#?}\n{}",
+            left(&db).await,
+            program.log()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let resent = callers.resent.load(Ordering::SeqCst);
@@ -308,7 +401,10 @@ async fn killed_at_random(backend: Backend) {
     one_effect_each(&bitbucket, &db, scale).await;
     let violations = bitbucket.take_violations();
     assert!(violations.is_empty(), "{violations:#?}");
-    assert!(while_held >= scale.kills / 2, "only {while_held} kills came while a call was held");
+    assert!(
+        while_held >= scale.kills / 2,
+        "only {while_held} kills came while a call was held"
+    );
     running.kill();
 }
 
@@ -320,33 +416,89 @@ async fn one_ticket_each(bitbucket: &Sandbox, db: &Db, targets: &[Target]) {
     assert_eq!(issues.len(), targets.len(), "and none twice");
     for target in targets {
         let marker = format!("/organizations/acme/issues/{}/", target.group);
-        let marked = issues.iter().filter(|issue| issue.content.contains(&marker)).count();
+        let marked = issues
+            .iter()
+            .filter(|issue| issue.content.contains(&marker))
+            .count();
         assert_eq!(marked, 1, "{} is marked in one issue", target.short_id);
     }
     for issue in &issues {
         assert_eq!(issue.state, "resolved", "{}", issue.title);
-        assert_eq!(issue.comments.len(), 1, "{}: {:?}", issue.title, issue.comments);
+        assert_eq!(
+            issue.comments.len(),
+            1,
+            "{}: {:?}",
+            issue.title,
+            issue.comments
+        );
     }
     let count = i64::try_from(targets.len()).unwrap();
     assert_eq!(number(db, "SELECT count(*) AS n FROM tickets").await, count);
-    assert_eq!(number(db, "SELECT count(DISTINCT group_id) AS n FROM ticket_links").await, count);
-    assert_eq!(number(db, "SELECT count(*) AS n FROM ticket_links").await, count);
-    assert_eq!(number(db, "SELECT count(*) AS n FROM activities WHERE kind = 'create_issue'").await, count);
+    assert_eq!(
+        number(db, "SELECT count(DISTINCT group_id) AS n FROM ticket_links").await,
+        count
+    );
+    assert_eq!(
+        number(db, "SELECT count(*) AS n FROM ticket_links").await,
+        count
+    );
+    assert_eq!(
+        number(
+            db,
+            "SELECT count(*) AS n FROM activities WHERE kind = 'create_issue'"
+        )
+        .await,
+        count
+    );
 }
 
 /// Every delivery is stored once and has brought its commit and its activity once.
 async fn one_effect_each(bitbucket: &Sandbox, db: &Db, scale: Scale) {
-    let sent: BTreeSet<_> = bitbucket.deliveries().into_iter().map(|delivery| delivery.request_uuid).collect();
+    let sent: BTreeSet<_> = bitbucket
+        .deliveries()
+        .into_iter()
+        .filter(|d| d.event == "repo:push")
+        .map(|delivery| delivery.request_uuid)
+        .collect();
     let pushes = i64::try_from(scale.deliveries).unwrap();
     let stored = pushes + i64::try_from(BRANCHES.len()).unwrap();
-    assert_eq!(i64::try_from(sent.len()).unwrap(), stored, "every push was sent");
-    assert_eq!(number(db, "SELECT count(*) AS n FROM deliveries WHERE state = 'done'").await, stored);
-    assert_eq!(number(db, "SELECT count(*) AS n FROM deliveries").await, stored);
-    assert_eq!(number(db, "SELECT count(*) AS n FROM commits").await, stored);
+    assert_eq!(
+        i64::try_from(sent.len()).unwrap(),
+        stored,
+        "every push was sent"
+    );
+    assert_eq!(
+        number(
+            db,
+            "SELECT count(*) AS n FROM deliveries WHERE state = 'done' AND event_key = 'repo:push'"
+        )
+        .await,
+        stored
+    );
+    assert_eq!(
+        number(
+            db,
+            "SELECT count(*) AS n FROM deliveries WHERE event_key = 'repo:push'"
+        )
+        .await,
+        stored
+    );
+    assert_eq!(
+        number(db, "SELECT count(*) AS n FROM commits").await,
+        stored
+    );
     let referenced = "SELECT count(*) AS n FROM activities WHERE kind = 'referenced_in_commit'";
-    assert_eq!(number(db, referenced).await, pushes, "one activity per commit");
+    assert_eq!(
+        number(db, referenced).await,
+        pushes,
+        "one activity per commit"
+    );
     let resolved = "SELECT count(*) AS n FROM activities WHERE kind = 'set_resolved_in_commit'";
-    assert_eq!(number(db, resolved).await, i64::try_from(scale.tickets).unwrap(), "resolved once each");
+    assert_eq!(
+        number(db, resolved).await,
+        i64::try_from(scale.tickets).unwrap(),
+        "resolved once each"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

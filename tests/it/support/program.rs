@@ -1,6 +1,6 @@
 //! The built program as a process of its own, for what only a process can show: being killed, starting, memory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,24 +25,56 @@ impl Program {
             ("LISTEN", app.base.trim_start_matches("http://").to_owned()),
             ("PUBLIC_URL", app.base.clone()),
             ("DATABASE_URL", database_url.clone()),
-            ("SECRET_KEYS", config.secret_keys.as_ref().unwrap().expose().to_owned()),
+            (
+                "SECRET_KEYS",
+                config.secret_keys.as_ref().unwrap().expose().to_owned(),
+            ),
             ("BITBUCKET_API_URL", config.bitbucket_api_url.to_string()),
             ("BITBUCKET_WEB_URL", config.bitbucket_web_url.to_string()),
-            ("LOG", std::env::var("TEST_LOG").unwrap_or_else(|_| "warn".into())),
+            (
+                "LOG",
+                std::env::var("TEST_LOG").unwrap_or_else(|_| "warn".into()),
+            ),
         ];
         let base = app.base.clone();
         let folder = app.stop_and_keep_data().await;
-        Self { base, database_url, settings, folder }
+        Self {
+            base,
+            database_url,
+            settings,
+            folder,
+        }
     }
 
     /// Starts it; it may not listen yet.
     pub fn spawn(&self) -> Running {
-        let log = || OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
+        let log = || {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(self.log_file())
+                .unwrap()
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracebucket"));
-        command.args(["serve", "--dev"]).current_dir(self.folder.path()).env_clear();
-        command.envs(self.settings.iter().map(|(key, value)| (format!("TRACEBUCKET_{key}"), value)));
-        let child = command.stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().expect("the program starts");
-        Running { child, base: self.base.clone() }
+        command
+            .args(["serve", "--dev"])
+            .current_dir(self.folder.path())
+            .env_clear();
+        command.envs(
+            self.settings
+                .iter()
+                .map(|(key, value)| (format!("TRACEBUCKET_{key}"), value)),
+        );
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log())
+            .stderr(log())
+            .spawn()
+            .expect("the program starts");
+        Running {
+            child,
+            base: self.base.clone(),
+        }
     }
 
     /// Starts it and waits until it is ready. The predecessor in this process may take a moment to let go of the
@@ -54,7 +86,11 @@ impl Program {
             if running.ready().await {
                 return running;
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "it does not start:\n{}", self.log());
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "it does not start:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -62,11 +98,6 @@ impl Program {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
-    /// Forgets what it has logged.
-    pub fn clear_log(&self) {
-        let _ = File::create(self.log_file());
     }
 
     fn log_file(&self) -> PathBuf {
@@ -102,6 +133,7 @@ impl Running {
     }
 
     /// Process id.
+    #[allow(dead_code, reason = "for the benchmarks, which share this file")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -123,7 +155,9 @@ impl Drop for Running {
 async fn is_ready(base: &str) -> bool {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let address = base.trim_start_matches("http://");
-    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return false };
+    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else {
+        return false;
+    };
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
     let asked = async {
