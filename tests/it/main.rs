@@ -15,6 +15,7 @@
 
 mod support;
 
+mod accounts;
 mod health;
 mod jobs;
 mod kill;

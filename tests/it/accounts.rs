@@ -1,0 +1,173 @@
+//! People and tokens: first owner, sign-in, settings, scopes.
+
+use serde_json::json;
+use tracebucket::features::accounts::{self, Role};
+
+use crate::support::world::hidden;
+use crate::support::{TestApp, both};
+
+/// GET of a page as a browser would.
+async fn page(t: &TestApp, path: &str, cookie: &str) -> reqwest::Response {
+    t.http.get(t.url(path)).header("accept", "text/html").header("cookie", cookie).send().await.unwrap()
+}
+
+/// POST of a form of ours.
+async fn post(t: &TestApp, path: &str, cookie: &str, form: &[(&str, &str)]) -> reqwest::Response {
+    t.http
+        .post(t.url(path))
+        .header("accept", "text/html")
+        .header("cookie", cookie)
+        .header("origin", &t.base)
+        .form(form)
+        .send()
+        .await
+        .unwrap()
+}
+
+fn location(response: &reqwest::Response) -> &str {
+    response.headers()["location"].to_str().unwrap()
+}
+
+fn session_of(response: &reqwest::Response) -> String {
+    response
+        .headers()
+        .get_all("set-cookie")
+        .iter()
+        .filter_map(|value| value.to_str().ok()?.split(';').next())
+        .find(|cookie| cookie.starts_with("tracebucket="))
+        .expect("a session cookie")
+        .to_owned()
+}
+
+both! {
+    async fn the_first_owner_needs_the_code_of_the_terminal_and_the_page_is_gone_afterwards(t) {
+        assert_eq!(location(&page(&t, "/", "").await), "/welcome/");
+        let html = page(&t, "/welcome/", "").await.text().await.unwrap();
+        let csrf = hidden(&html, "csrf");
+        let form = |code: &'static str| {
+            vec![("org_name", "Acme"), ("org_slug", "acme"), ("email", "Ada@Acme.example"),
+                 ("password", "a long enough password"), ("code", code)]
+        };
+        let mut wrong = form("0000");
+        wrong.push(("csrf", &csrf));
+        let refused = post(&t, "/welcome/", "", &wrong).await;
+        assert_eq!(refused.status(), 400);
+        assert!(refused.text().await.unwrap().contains("not the code"));
+
+        let code = accounts::first_owner_code(&t.app).await.unwrap().unwrap();
+        let mut right = form("");
+        right.pop();
+        right.push(("code", &code));
+        right.push(("csrf", &csrf));
+        let welcome = post(&t, "/welcome/", "", &right).await;
+        assert_eq!(welcome.status(), 303);
+        let cookie = session_of(&welcome);
+        assert_eq!(page(&t, "/o/acme/settings/", &cookie).await.status(), 200);
+
+        assert_eq!(page(&t, "/welcome/", "").await.status(), 404);
+        assert_eq!(post(&t, "/welcome/", "", &right).await.status(), 404);
+    }
+
+    async fn signing_in_and_out(t) {
+        let hash = accounts::hash_password(tracebucket::kit::crypto::Secret::new("correct horse battery".into())).await.unwrap();
+        let tenant = t.tenant("acme").await;
+        let (org, now) = (tenant.org.id, t.app.clock.now());
+        t.app.db.write(move |tx| accounts::create_member(tx, org, "bob@acme.example", "Bob", &hash, Role::Member, now)).await.unwrap();
+
+        let to_sign_in = page(&t, "/o/acme/settings/", "").await;
+        assert_eq!(to_sign_in.status(), 303);
+        assert_eq!(location(&to_sign_in), "/sign-in/?next=%2Fo%2Facme%2Fsettings%2F");
+        let html = page(&t, "/sign-in/?next=/o/acme/settings/", "").await.text().await.unwrap();
+        let csrf = hidden(&html, "csrf");
+        for (email, password) in [("bob@acme.example", "wrong password"), ("nobody@acme.example", "correct horse battery")] {
+            let refused = post(&t, "/sign-in/", "", &[("email", email), ("password", password), ("csrf", &csrf)]).await;
+            assert_eq!(refused.status(), 400);
+            assert!(refused.text().await.unwrap().contains("do not match"));
+        }
+        let form = [("email", "Bob@acme.example"), ("password", "correct horse battery"), ("next", "/o/acme/settings/"), ("csrf", csrf.as_str())];
+        let signed_in = post(&t, "/sign-in/", "", &form).await;
+        assert_eq!(location(&signed_in), "/o/acme/settings/");
+        let cookie = session_of(&signed_in);
+        let settings = page(&t, "/o/acme/settings/", &cookie).await;
+        assert_eq!(settings.status(), 200);
+        let csrf = hidden(&settings.text().await.unwrap(), "csrf");
+        let out = post(&t, "/sign-out/", &cookie, &[("csrf", &csrf)]).await;
+        assert_eq!(location(&out), "/sign-in/");
+        assert_eq!(page(&t, "/o/acme/settings/", &cookie).await.status(), 303, "the session is over on the server too");
+    }
+
+    async fn too_many_tries_are_refused(t) {
+        let csrf = hidden(&{ t.tenant("acme").await; page(&t, "/sign-in/", "").await.text().await.unwrap() }, "csrf");
+        let mut last = 0;
+        for _ in 0..12 {
+            let form = [("email", "owner@acme.example"), ("password", "guess"), ("csrf", csrf.as_str())];
+            last = post(&t, "/sign-in/", "", &form).await.status().as_u16();
+        }
+        assert_eq!(last, 429);
+    }
+
+    async fn a_form_from_elsewhere_changes_nothing(t) {
+        let tenant = t.tenant("acme").await;
+        let cookie = t.session(&tenant.owner).await;
+        let csrf = hidden(&page(&t, "/o/acme/settings/", &cookie).await.text().await.unwrap(), "csrf");
+        let other_session = t.session(&tenant.owner).await;
+        let send = |cookie: String, origin: Option<&'static str>, csrf: String| {
+            let request = t.http.post(t.url("/o/acme/settings/tokens/")).header("cookie", cookie)
+                .form(&[("name", "evil"), ("scopes", "org:read"), ("csrf", csrf.as_str())]);
+            match origin {
+                Some(origin) => request.header("origin", origin).send(),
+                None => request.header("origin", &t.base).send(),
+            }
+        };
+        assert_eq!(send(cookie.clone(), Some("https://evil.example"), csrf.clone()).await.unwrap().status(), 403);
+        assert_eq!(send(cookie.clone(), None, "nonsense".into()).await.unwrap().status(), 403);
+        assert_eq!(send(other_session, None, csrf.clone()).await.unwrap().status(), 403, "the token is of another session");
+        assert_eq!(send(cookie.clone(), None, csrf).await.unwrap().status(), 200);
+        let html = page(&t, "/o/acme/settings/", &cookie).await.text().await.unwrap();
+        assert_eq!(html.matches("/revoke/").count(), 1, "one token was made");
+    }
+
+    async fn a_token_shown_once_works_until_it_is_revoked(t) {
+        let tenant = t.tenant("acme").await;
+        let cookie = t.session(&tenant.owner).await;
+        let html = page(&t, "/o/acme/settings/", &cookie).await.text().await.unwrap();
+        let csrf = hidden(&html, "csrf");
+        let made = post(&t, "/o/acme/settings/tokens/", &cookie, &[
+            ("name", "ci"), ("scopes", "org:read"), ("scopes", "project:releases"), ("csrf", &csrf),
+        ]).await.text().await.unwrap();
+        let start = made.find("sntrys_ey").expect("the token is shown");
+        let token: String = made[start..].chars().take_while(|c| !"<\"& \n".contains(*c)).collect();
+        let who = t.get("/api/0/", &token, 200).await;
+        assert_eq!(who["auth"]["scopes"], json!(["org:read", "project:releases"]));
+        assert_eq!(who["user"], json!(null));
+        let html = page(&t, "/o/acme/settings/", &cookie).await.text().await.unwrap();
+        assert!(!html.contains(&token), "never shown again");
+        let revoke = html.split("action=\"").map(|part| part.split('"').next().unwrap()).find(|a| a.ends_with("/revoke/")).unwrap().to_owned();
+        assert_eq!(post(&t, &revoke, &cookie, &[("csrf", &csrf)]).await.status(), 303);
+        t.get("/api/0/", &token, 401).await;
+    }
+
+    async fn scopes_roles_and_tenants_are_held(t) {
+        let (acme, globex) = (t.tenant("acme").await, t.tenant("globex").await);
+        let path = "/api/0/organizations/acme/projects/";
+        assert_eq!(t.get(path, &acme.token, 200).await[0]["slug"], "acme-shop");
+        t.get(path, &globex.token, 404).await;
+        let scoped = t.token(&acme.org, "event:read").await;
+        let refused = t.get(path, &scoped, 403).await;
+        assert!(refused["detail"].as_str().unwrap().contains("project:read"), "{refused}");
+        t.get(path, "sntrys_nonsense", 401).await;
+        assert_eq!(t.http.get(t.url(path)).send().await.unwrap().status(), 401);
+        let body = json!({ "name": "Second Shop" });
+        let made = t.send("POST", path, &acme.token, body.clone(), 201).await;
+        assert_eq!(made["slug"], "second-shop");
+        t.send("POST", path, &acme.token, body, 409).await;
+        t.send("POST", path, &globex.token, json!({ "name": "x1" }), 404).await;
+        t.send("POST", path, &acme.token, json!({ "name": "9" }), 400).await;
+
+        let member = t.member(&acme.org, Role::Member).await;
+        let cookie = t.session(&member).await;
+        let denied = post(&t, "/o/acme/settings/tokens/", &cookie, &[("name", "x"), ("scopes", "org:read"), ("csrf", "x")]).await;
+        assert_eq!(denied.status(), 403);
+        assert_eq!(page(&t, "/o/globex/settings/", &cookie).await.status(), 404);
+    }
+}
