@@ -2,7 +2,7 @@
 
 use actix_web::web;
 
-use crate::features::{accounts, installs, links, ops};
+use crate::features::{accounts, deliveries, groups, installs, intake, links, ops, releases, tickets};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {
@@ -11,9 +11,19 @@ macro_rules! routes {
         pub const TABLE: &[(&str, &str)] = &[$($((stringify!($method), $path),)+)+];
 
         fn table(config: &mut web::ServiceConfig) {
-            $(config.service(web::resource($path)$(.route(web::$method().to($handler)))+);)+
+            $(config.service(web::resource($path)$(.route(method::$method().to($handler)))+);)+
         }
     };
+}
+
+/// The methods of the table.
+mod method {
+    pub(super) use actix_web::web::{delete, get, post, put};
+
+    /// `OPTIONS`, which actix has no function for.
+    pub(super) fn options() -> actix_web::Route {
+        actix_web::web::method(actix_web::http::Method::OPTIONS)
+    }
 }
 
 routes! {
@@ -30,6 +40,9 @@ routes! {
     "/o/{org}/settings/" => { get: accounts::pages::settings },
     "/o/{org}/settings/tokens/" => { post: accounts::pages::create_token },
     "/o/{org}/settings/tokens/{token}/revoke/" => { post: accounts::pages::revoke_token },
+    "/o/{org}/deliveries/" => { get: deliveries::pages::list },
+    "/o/{org}/deliveries/{delivery}/" => { get: deliveries::pages::detail },
+    "/o/{org}/deliveries/{delivery}/replay/" => { post: deliveries::pages::replay },
     "/o/{org}/jobs/" => { get: ops::jobs::list },
     "/o/{org}/jobs/redrive/" => { post: ops::jobs::redrive_all },
     "/o/{org}/jobs/{job}/" => { get: ops::jobs::detail },
@@ -43,6 +56,9 @@ routes! {
     "/extensions/bitbucket/setup/" => { get: links::setup::setup },
     "/extensions/bitbucket/setup/confirm/" => { get: links::setup::confirm_page, post: links::setup::confirm },
 
+    // Webhooks of Bitbucket
+    "/extensions/bitbucket/organizations/{organization_id}/webhook/" => { post: deliveries::api::webhook },
+
     // Connections and repositories
     "/o/{org}/connections/" => { get: links::pages::list },
     "/o/{org}/connections/{link}/" => { get: links::pages::detail },
@@ -53,6 +69,55 @@ routes! {
     "/o/{org}/connections/{link}/repos/{repo}/remove/" => { post: links::pages::remove },
     "/o/{org}/connections/{link}/disconnect/" => { post: links::pages::disconnect_submit },
     "/o/{org}/repos/" => { get: links::pages::repositories },
+    // Errors
+    "/o/{org}/errors/" => { get: groups::pages::list },
+    "/o/{org}/errors/bulk/" => { post: groups::pages::bulk },
+    "/o/{org}/errors/{issue}/status/" => { post: groups::pages::set_status },
+    "/o/{org}/errors/{issue}/notes/" => { post: groups::pages::add_note },
+    "/o/{org}/errors/{issue}/events/{event}/json/" => { get: groups::pages::event_json },
+    "/organizations/{org}/issues/{issue}/" => { get: groups::pages::permalink },
+
+    // Tickets
+    "/api/0/organizations/{org}/issues/{issue}/integrations/" => { get: tickets::api::list },
+    "/api/0/organizations/{org}/issues/{issue}/integrations/{integration}/" => {
+        get: tickets::api::config, post: tickets::api::create, put: tickets::api::put, delete: tickets::api::unlink,
+    },
+    "/api/0/issues/{issue}/integrations/" => { get: tickets::api::list },
+    "/api/0/issues/{issue}/integrations/{integration}/" => {
+        get: tickets::api::config, post: tickets::api::create, put: tickets::api::put, delete: tickets::api::unlink,
+    },
+    "/extensions/bitbucket/search/{org}/{integration}/" => { get: tickets::api::search },
+
+    // Events from SDKs
+    "/api/{project}/envelope/" => { post: intake::api::envelope, options: intake::api::options },
+    "/api/{project}/store/" => { post: intake::api::store, options: intake::api::options },
+
+    // Sentry's API: groups and events
+    "/api/0/projects/{org}/{project}/issues/" => {
+        get: groups::api::list_of_project, put: groups::api::update_of_project,
+    },
+    "/api/0/projects/{org}/{project}/events/" => { get: groups::api::events::list_of_project },
+    "/api/0/projects/{org}/{project}/events/{event}/" => { get: groups::api::events::one_of_project },
+    "/api/0/organizations/{org}/issues/" => { get: groups::api::list_of_org, put: groups::api::update_of_org },
+    "/api/0/organizations/{org}/shortids/{short}/" => { get: groups::api::short_id },
+    "/api/0/organizations/{org}/issues/{issue}/" => {
+        get: groups::api::detail, put: groups::api::update, delete: groups::api::delete,
+    },
+    "/api/0/organizations/{org}/issues/{issue}/events/" => { get: groups::api::events::list_of_group },
+    "/api/0/organizations/{org}/issues/{issue}/events/{event}/" => { get: groups::api::events::one_of_group },
+    "/api/0/organizations/{org}/issues/{issue}/comments/" => {
+        get: groups::api::notes::list, post: groups::api::notes::create,
+    },
+    "/api/0/organizations/{org}/issues/{issue}/comments/{note}/" => {
+        put: groups::api::notes::edit, delete: groups::api::notes::delete,
+    },
+    "/api/0/issues/{issue}/" => {
+        get: groups::api::detail, put: groups::api::update, delete: groups::api::delete,
+    },
+    "/api/0/issues/{issue}/events/" => { get: groups::api::events::list_of_group },
+    "/api/0/issues/{issue}/events/{event}/" => { get: groups::api::events::one_of_group },
+    "/api/0/issues/{issue}/comments/" => { get: groups::api::notes::list, post: groups::api::notes::create },
+    "/api/0/issues/{issue}/comments/{note}/" => { put: groups::api::notes::edit, delete: groups::api::notes::delete },
 
     // Sentry's API: organizations and projects
     "/api/0/" => { get: accounts::api::root },
@@ -69,6 +134,7 @@ routes! {
     "/api/0/organizations/{org}/integrations/{integration}/repos/" => { get: links::api::search },
     "/api/0/organizations/{org}/repos/" => { get: links::api::list_repos, post: links::api::add_repo },
     "/api/0/organizations/{org}/repos/{repo}/" => { put: links::api::edit_repo, delete: links::api::remove_repo },
+    "/api/0/organizations/{org}/repos/{repo}/commits/" => { get: releases::api::repo_commits },
 }
 
 /// Attaches every route to a server.

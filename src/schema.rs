@@ -174,7 +174,7 @@ diesel::table! {
         project_id -> BigInt,
         short_no -> BigInt,
         title -> Text,
-        title_lower -> Text,
+        search_text -> Text,
         culprit -> Text,
         kind -> Text,
         metadata -> Text,
@@ -186,10 +186,11 @@ diesel::table! {
         status -> Text,
         substatus -> Nullable<Text>,
         resolved_at -> Nullable<BigInt>,
-        resolved_by -> Nullable<Text>,
+        status_details -> Text,
         first_seen -> BigInt,
         last_seen -> BigInt,
         times_seen -> BigInt,
+        user_count -> BigInt,
         first_release -> Nullable<Text>,
         last_release -> Nullable<Text>,
         num_comments -> Integer,
@@ -218,6 +219,23 @@ diesel::table! {
     group_users (group_id, user_hash) {
         group_id -> BigInt,
         user_hash -> Binary,
+    }
+}
+
+diesel::table! {
+    group_facets (group_id, kind, value) {
+        group_id -> BigInt,
+        kind -> Text,
+        value -> Text,
+        events -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    group_unfixed (group_id, release) {
+        group_id -> BigInt,
+        release -> Text,
     }
 }
 
@@ -304,6 +322,10 @@ diesel::table! {
         description -> Text,
         draft -> Text,
         remote_state -> Nullable<Text>,
+        synced -> Nullable<Text>,
+        attempted_at -> Nullable<BigInt>,
+        busy_until -> Nullable<BigInt>,
+        busy_owner -> Nullable<Text>,
         last_error -> Nullable<Text>,
         created_by -> Text,
         created_at -> BigInt,
@@ -359,10 +381,22 @@ diesel::table! {
         state -> Text,
         attempts -> Integer,
         run_at -> BigInt,
-        leased_until -> Nullable<BigInt>,
         lease_owner -> Nullable<Text>,
         outcome -> Nullable<Text>,
+        error -> Nullable<Text>,
+        took_ms -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    delivery_attempts (id) {
+        id -> BigInt,
+        delivery_id -> BigInt,
+        result -> Text,
+        error -> Nullable<Text>,
+        took_ms -> BigInt,
+        at -> BigInt,
     }
 }
 
@@ -383,6 +417,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     group_hashes,
     group_hours,
     group_users,
+    group_facets,
+    group_unfixed,
     events,
     activities,
     commits,
@@ -393,4 +429,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     ticket_comments,
     ticket_defaults,
     deliveries,
+    delivery_attempts,
 );

@@ -1,9 +1,12 @@
 //! Which jobs there are, and which follow which event: two tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::App;
-use crate::features::{links, ops};
+use crate::features::groups::jobs::{EraseGroup, Retention as EventRetention};
+use crate::features::groups::{GroupRegressed, GroupResolved, GroupUnresolved};
+use crate::features::{deliveries, links, ops, tickets};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
@@ -13,14 +16,23 @@ pub fn registry() -> Registry<App> {
         .job::<links::SyncRepos>()
         .job::<links::EnsureHook>()
         .job::<links::RemoveHook>()
+        .drain("deliveries", deliveries::drain)
+        .periodic::<deliveries::Retention>(deliveries::Retention::EVERY)
         .periodic::<ops::Housekeeping>(ops::Housekeeping::EVERY)
         .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
+        .job::<tickets::FinishCreate>()
+        .job::<tickets::SyncStatus>()
+        .job::<EraseGroup>()
+        .periodic::<EventRetention>(Duration::from_secs(3_600))
 }
 
 /// One line per event and follower.
 #[must_use]
 pub fn followers() -> Followers {
     Followers::default()
+        .on(|event: &GroupResolved| Some(tickets::SyncStatus { org: event.org, group: event.group }))
+        .on(|event: &GroupUnresolved| Some(tickets::SyncStatus { org: event.org, group: event.group }))
+        .on(|event: &GroupRegressed| Some(tickets::SyncStatus { org: event.org, group: event.group }))
 }
 
 /// A runner of this process.

@@ -36,6 +36,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("group_hashes", "groups"),
     ("group_hours", "groups"),
     ("group_users", "groups"),
+    ("group_facets", "groups"),
+    ("group_unfixed", "groups"),
     ("events", "groups"),
     ("activities", "groups"),
     ("commits", "releases"),
@@ -46,6 +48,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("ticket_comments", "tickets"),
     ("ticket_defaults", "tickets"),
     ("deliveries", "deliveries"),
+    ("delivery_attempts", "deliveries"),
 ];
 
 struct Source {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::admin_links::{self, InstallCommand, LinkCommand, RepoCommand};
 use super::{output, start};
 use crate::app::App;
 use crate::config::Config;
@@ -32,6 +33,15 @@ pub(super) enum AdminCommand {
     /// API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Connections of organizations to workspaces.
+    #[command(subcommand)]
+    Link(LinkCommand),
+    /// Repositories of a connection.
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Installations of the app.
+    #[command(subcommand)]
+    Install(InstallCommand),
     /// Background jobs.
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -122,6 +132,8 @@ pub(super) enum JobsCommand {
 pub(super) enum KeysCommand {
     /// Prints a new key line for `secret_keys`.
     Generate,
+    /// Seals every stored secret with the first key of `secret_keys`; the others can then be removed.
+    Rotate,
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
@@ -143,24 +155,28 @@ pub(super) async fn run(config: Config, command: AdminCommand, as_json: bool) ->
             user_create(&app, email, org, role, name, as_json).await
         }
         AdminCommand::Token(TokenCommand::Create { org, name, scopes }) => token_create(&app, org, name, &scopes).await,
+        AdminCommand::Link(command) => admin_links::link(&app, command).await,
+        AdminCommand::Repo(command) => admin_links::repo(&app, command, as_json).await,
+        AdminCommand::Install(command) => admin_links::install(&app, command, as_json).await,
         AdminCommand::Jobs(command) => jobs_command(&app, command, as_json).await,
         AdminCommand::Backup { file } => {
             app.db.backup(file.clone()).await?;
             output::value(as_json, &json!({ "file": file }), &format!("Copied to {}", file.display()));
             Ok(())
         }
+        AdminCommand::Keys(KeysCommand::Rotate) => admin_links::rotate_keys(&app, as_json).await,
         AdminCommand::Keys(KeysCommand::Generate) => Ok(()),
     }
     .map(|()| ExitCode::SUCCESS)
 }
 
-fn require_org(conn: &mut Conn, slug: &str) -> AppResult<Org> {
+pub(super) fn require_org(conn: &mut Conn, slug: &str) -> AppResult<Org> {
     accounts::find_org(conn, slug)?
         .ok_or_else(|| AppError::not_found().caused_by(anyhow::anyhow!("no organization {slug:?}")))
 }
 
 /// What a person at a terminal needs of an error is its detail and its cause.
-fn explain(error: AppError) -> anyhow::Error {
+pub(super) fn explain(error: AppError) -> anyhow::Error {
     match error.cause() {
         Some(cause) => anyhow::anyhow!("{} ({cause:#})", error.detail()),
         None => anyhow::anyhow!("{}", error.detail()),

@@ -3,7 +3,11 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod deliveries;
+pub mod groups;
 pub mod installs;
+pub mod intake;
 pub mod links;
 pub mod ops;
 pub mod releases;
+pub mod tickets;

@@ -16,9 +16,13 @@
 mod support;
 
 mod accounts;
+mod deliveries;
+mod groups;
 mod health;
+mod intake;
 mod jobs;
 mod kill;
+mod scene;
 mod schema;
 mod story;
 mod write_door;

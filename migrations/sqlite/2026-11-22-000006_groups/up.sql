@@ -1,11 +1,12 @@
--- Tracked errors and their events.
+-- Tracked errors and their events. search_text: title and culprit in lower case, for LIKE; status_details: a JSON
+-- object that says why the status is what it is.
 CREATE TABLE groups (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   org_id INTEGER NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
   project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
   short_no INTEGER NOT NULL,
   title TEXT NOT NULL,
-  title_lower TEXT NOT NULL,
+  search_text TEXT NOT NULL,
   culprit TEXT NOT NULL,
   kind TEXT NOT NULL,
   metadata TEXT NOT NULL,
@@ -17,10 +18,11 @@ CREATE TABLE groups (
   status TEXT NOT NULL,
   substatus TEXT,
   resolved_at INTEGER,
-  resolved_by TEXT,
+  status_details TEXT NOT NULL,
   first_seen INTEGER NOT NULL,
   last_seen INTEGER NOT NULL,
   times_seen INTEGER NOT NULL,
+  user_count INTEGER NOT NULL,
   first_release TEXT,
   last_release TEXT,
   num_comments INTEGER NOT NULL,
@@ -43,11 +45,26 @@ CREATE TABLE group_hours (
   events INTEGER NOT NULL,
   PRIMARY KEY (group_id, hour)
 ) STRICT, WITHOUT ROWID;
--- Who was affected: a hash of the user's identity per group, counted for userCount.
+-- Who was affected: a hash of the user's identity per group; groups.user_count counts the rows.
 CREATE TABLE group_users (
   group_id INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
   user_hash BLOB NOT NULL,
   PRIMARY KEY (group_id, user_hash)
+) STRICT, WITHOUT ROWID;
+-- In which releases and environments a group was seen.
+CREATE TABLE group_facets (
+  group_id INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+  kind TEXT NOT NULL,
+  value TEXT NOT NULL,
+  events INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  PRIMARY KEY (group_id, kind, value)
+) STRICT, WITHOUT ROWID;
+-- Releases that are known not to hold the commit that resolved the group: their events are no regression.
+CREATE TABLE group_unfixed (
+  group_id INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+  release TEXT NOT NULL,
+  PRIMARY KEY (group_id, release)
 ) STRICT, WITHOUT ROWID;
 -- body: the event as JSON, compressed (first byte names the codec).
 CREATE TABLE events (
@@ -63,6 +80,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE UNIQUE INDEX events_by_uuid ON events (event_id, project_id);
 CREATE INDEX events_by_group ON events (group_id, id);
+CREATE INDEX events_by_project ON events (project_id, id);
 CREATE TABLE activities (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   org_id INTEGER NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,

@@ -1,5 +1,7 @@
 -- A ticket is written as an intent (pending) before the tracker is called; (org, group, backend, client_key)
--- makes the intent unique, (link, ticket_key) the ticket.
+-- makes the intent unique, (link, ticket_key) the ticket. attempted_at: a call that may have made the ticket was sent
+-- and its fate is not known; busy_until, busy_owner: somebody is finishing it now; synced: the last change of the
+-- group that the ticket was told.
 CREATE TABLE tickets (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   org_id INTEGER NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
@@ -18,6 +20,10 @@ CREATE TABLE tickets (
   description TEXT NOT NULL,
   draft TEXT NOT NULL,
   remote_state TEXT,
+  synced TEXT,
+  attempted_at INTEGER,
+  busy_until INTEGER,
+  busy_owner TEXT,
   last_error TEXT,
   created_by TEXT NOT NULL,
   created_at INTEGER NOT NULL,

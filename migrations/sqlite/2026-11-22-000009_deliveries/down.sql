@@ -1,1 +1,2 @@
+DROP TABLE delivery_attempts;
 DROP TABLE deliveries;

@@ -15,11 +15,12 @@ impl Cloud {
 
     /// Proves that this credential speaks for the workspace: one signed read of its hooks, without
     /// repeats and without following anything, so that success can only come from Bitbucket itself
-    /// (bitbucket.md §1.5). What the list holds does not matter.
+    /// (bitbucket.md §1.5). What the list holds does not matter, but it must be one: something in between that
+    /// says yes to everything is not Bitbucket.
     pub async fn prove_workspace(&self, workspace: &BracedUuid) -> Result<(), Error> {
         let path = BitbucketApiPath::WorkspaceHooks {
             workspace: workspace.as_str(),
         };
-        self.send(Call::get(path).once()).await.map(|_| ())
+        self.page::<serde_json::Value>(Call::get(path).once(), None).await.map(|_| ())
     }
 }

@@ -32,7 +32,7 @@ pub use store::{
     MemberRow, NewProject, Org, Project, ProjectKey, TokenRow, User, find_key, find_org, find_project, find_user,
     insert_session, list_keys, list_members, list_orgs_of, list_projects, list_tokens, project_by_id, projects_by_ids,
     purge_sessions, revoke_token, user_by_email, users_by_ids, users_exist, delete_session, org_by_id, orgs_of_token,
-    set_member, find_member,
+    set_member, find_member, take_short_no,
 };
 pub use token::{new_org_token, new_user_token};
 

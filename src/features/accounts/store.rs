@@ -206,6 +206,19 @@ pub fn project_by_id(conn: &mut Conn, org: OrgId, id: ProjectId) -> QueryResult<
         .optional()
 }
 
+/// Takes the next group number of a project; `None` when the project is gone. Locks the project's row until the
+/// transaction ends, so that no number is given twice.
+///
+/// # Errors
+/// When the statement fails.
+pub fn take_short_no(tx: &mut Tx<'_>, org: OrgId, project: ProjectId) -> QueryResult<Option<i64>> {
+    diesel::update(projects::table.filter(projects::org_id.eq(org)).filter(projects::id.eq(project)))
+        .set(projects::next_short_no.eq(projects::next_short_no + 1))
+        .returning(projects::next_short_no - 1)
+        .get_result(tx.conn())
+        .optional()
+}
+
 /// Several projects of an organization at once.
 ///
 /// # Errors

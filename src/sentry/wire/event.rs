@@ -487,7 +487,7 @@ fn frame_data<'e>(frame: &'e Frame<'_>, variant: Variant) -> FrameData<'e> {
 }
 
 /// The source lines around the frame with their numbers.
-fn context<'e>(frame: &'e Frame<'_>) -> Vec<ContextLine<'e>> {
+pub fn context<'e>(frame: &'e Frame<'_>) -> Vec<ContextLine<'e>> {
     let (Some(line), Some(number)) = (frame.context_line.get(), frame.lineno.get()) else {
         return Vec::new();
     };

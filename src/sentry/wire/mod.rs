@@ -15,9 +15,9 @@ use serde::{Serialize, Serializer};
 
 pub use event::{
     ContextLine, Entry, EventBody, EventIdentity, ExceptionData, ExceptionValue, FrameData,
-    MessageData, StacktraceData, TagData, ThreadData, Values, entries,
+    MessageData, StacktraceData, TagData, ThreadData, Values, context, entries,
 };
-pub use group::{Activity, Group, GroupDetail, GroupProject, Note, NoteData, ShortIdLookup, Stats};
+pub use group::{Activity, Assignee, Group, GroupDetail, GroupProject, Note, NoteData, ShortIdLookup, Stats};
 pub use org::{
     AuthInfo, AuthScopes, AuthUser, Integration, IntegrationProvider, NamedId, OrgIntegration,
     Organization, Project, Repository,

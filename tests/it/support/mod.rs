@@ -2,6 +2,7 @@
 
 pub mod program;
 pub mod world;
+pub mod sdk;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -1,0 +1,165 @@
+//! Answers to SDKs (sentry.md §11.2, §11.6): `{"id": …}`, or `{"detail": …, "causes": […]}` and `X-Sentry-Error`,
+//! readable from pages of every origin.
+
+use std::borrow::Cow;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use serde_json::json;
+
+use crate::kit::db::{DbError, RETRY_AFTER_SECS};
+use crate::sentry::auth::AuthError;
+use crate::sentry::decode::DecodeError;
+use crate::sentry::envelope::EnvelopeError;
+use crate::sentry::event::NotAnEvent;
+use crate::sentry::event_id::EventId;
+use crate::sentry::ratelimit::{RateLimit, Scope};
+
+const X_SENTRY_ERROR: HeaderName = HeaderName::from_static("x-sentry-error");
+const X_SENTRY_RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
+const EXPOSED: &str = "x-sentry-error, x-sentry-rate-limits, retry-after";
+const ALLOWED: &str = "x-sentry-auth, x-requested-with, x-forwarded-for, origin, referer, accept, authentication, \
+                       authorization, content-type, content-encoding, transfer-encoding";
+
+/// Why a body is not accepted.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    /// Stable word for programs.
+    code: &'static str,
+    /// A sentence for people.
+    detail: Cow<'static, str>,
+    /// Seconds to stay away.
+    retry_after: Option<u64>,
+    /// The limit that a decoder ran into, so that the caller can try with a higher one.
+    decoded_over: Option<usize>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after: None, decoded_over: None }
+    }
+
+    /// The key is not known, is switched off, or belongs to another project: one answer, so that nobody can try
+    /// out keys and projects apart.
+    pub(super) fn unknown_key() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "unknown_key", "no active key of this project")
+    }
+
+    /// There is no room for it now.
+    pub(super) fn overloaded() -> Self {
+        let detail = "too much is waiting to be stored; try again later";
+        Self {
+            retry_after: Some(RETRY_AFTER_SECS),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", detail)
+        }
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than allowed")
+    }
+
+    pub(super) fn incomplete() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "incomplete", "the body did not arrive whole")
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
+    }
+
+    /// True when it is about this limit of a decoder.
+    pub(super) fn is(&self, error: &DecodeError) -> bool {
+        matches!(error, DecodeError::TooLarge { max } if self.decoded_over == Some(*max))
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Ok(value) = HeaderValue::from_str(&self.detail) {
+            response.insert_header((X_SENTRY_ERROR, value));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+            if self.status == StatusCode::TOO_MANY_REQUESTS {
+                let limit = RateLimit::everything(seconds, Scope::Organization, self.code);
+                response.insert_header((X_SENTRY_RATE_LIMITS, limit.to_string()));
+            }
+        }
+        with_cors(response.json(json!({ "detail": self.detail, "causes": [self.code] })))
+    }
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        Self::new(StatusCode::FORBIDDEN, error.code(), error.to_string())
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        let (status, decoded_over) = match &error {
+            DecodeError::TooLarge { max } => (StatusCode::PAYLOAD_TOO_LARGE, Some(*max)),
+            DecodeError::Unsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+            DecodeError::Truncated | DecodeError::Corrupt(_) => (StatusCode::BAD_REQUEST, None),
+        };
+        Self { decoded_over, ..Self::new(status, error.code(), error.to_string()) }
+    }
+}
+
+impl From<EnvelopeError> for Refusal {
+    fn from(error: EnvelopeError) -> Self {
+        let status = if error.is_too_large() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<NotAnEvent> for Refusal {
+    fn from(error: NotAnEvent) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_event", error.to_string())
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        if matches!(error, DbError::Overloaded) {
+            return Self::overloaded();
+        }
+        if error.is_transient() {
+            tracing::error!(error = %error, "an event was not stored; its sender is told to try again");
+            let detail = "the database is not available; try again later";
+            let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+            return Self { retry_after: Some(RETRY_AFTER_SECS), ..refusal };
+        }
+        tracing::error!(error = %error, "an event was not stored");
+        Self::internal()
+    }
+}
+
+/// The answer to an accepted body; `{}` when it held no event and named none.
+pub(super) fn accepted(id: Option<EventId>) -> HttpResponse {
+    let body = match id {
+        Some(id) => format!(r#"{{"id":"{id}"}}"#),
+        None => "{}".to_owned(),
+    };
+    with_cors(HttpResponse::Ok().content_type(header::ContentType::json()).body(body))
+}
+
+/// The answer to a browser that asks whether it may send.
+pub(super) fn preflight() -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "3600"));
+    with_cors(response.finish())
+}
+
+fn with_cors(mut response: HttpResponse) -> HttpResponse {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    // A page that asks for isolation may read the answer all the same.
+    headers.insert(header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response
+}

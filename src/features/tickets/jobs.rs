@@ -1,0 +1,102 @@
+//! Background work on tickets.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::create::{self, Finish};
+use super::{TicketError, TicketId, sync};
+use crate::app::App;
+use crate::features::accounts::OrgId;
+use crate::features::groups::GroupId;
+use crate::features::links::{self, LinkId};
+use crate::kit::jobs::{Attempt, Job, Queue, Verdict};
+
+/// The safety job of an intent: finishes what a crash or a time-out left behind.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FinishCreate {
+    /// Tenant.
+    pub org: OrgId,
+    /// The pending ticket.
+    pub ticket: TicketId,
+    /// Its link; an uninstall cancels the jobs of a link.
+    pub link: LinkId,
+}
+
+impl FinishCreate {
+    /// Its dedupe key.
+    pub(super) fn key(ticket: TicketId) -> String {
+        ticket.to_string()
+    }
+}
+
+impl Job for FinishCreate {
+    type State = App;
+    const KIND: &'static str = "tickets.finish_create";
+    const QUEUE: Queue = Queue::Interactive;
+
+    fn dedupe_key(&self) -> Option<String> {
+        Some(Self::key(self.ticket))
+    }
+
+    fn order_key(&self) -> Option<String> {
+        Some(links::order_key(self.link))
+    }
+
+    fn org_id(&self) -> Option<i64> {
+        Some(self.org.0)
+    }
+
+    async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
+        match create::finish(&app, self.org, self.ticket, None).await {
+            Ok(Finish::Ended(_)) => Ok(Verdict::Done),
+            Ok(Finish::Taken) => Ok(again("somebody else is finishing it", None)),
+            Err(error) => verdict(error),
+        }
+    }
+}
+
+/// Makes the tickets of a group agree with its status.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Tenant.
+    pub org: OrgId,
+    /// The group.
+    pub group: GroupId,
+}
+
+impl Job for SyncStatus {
+    type State = App;
+    const KIND: &'static str = "tickets.sync_status";
+
+    fn dedupe_key(&self) -> Option<String> {
+        Some(self.group.to_string())
+    }
+
+    fn org_id(&self) -> Option<i64> {
+        Some(self.org.0)
+    }
+
+    async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
+        match sync::sync_group(&app, self.org, self.group).await {
+            Ok(()) => Ok(Verdict::Done),
+            Err(error) => verdict(error),
+        }
+    }
+}
+
+fn again(reason: &str, after: Option<Duration>) -> Verdict {
+    Verdict::Retry { after, reason: reason.to_owned() }
+}
+
+fn verdict(error: TicketError) -> anyhow::Result<Verdict> {
+    Ok(match error {
+        TicketError::NotFound => Verdict::Drop("the ticket or its link is gone".into()),
+        TicketError::Field(field, text) => Verdict::Drop(format!("{field}: {text}")),
+        TicketError::Refused(text) => Verdict::Drop(text),
+        TicketError::AlreadyLinked => Verdict::Done,
+        TicketError::Pending => again("no answer in time", Some(Duration::from_secs(10))),
+        TicketError::Busy(text, seconds) => again(&text, Some(Duration::from_secs(seconds))),
+        TicketError::App(error) => return Err(error.into()),
+    })
+}

@@ -1,0 +1,510 @@
+//! The tables of tickets, their comments and last used form fields.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::{BackendKind, TicketId, TicketStatus};
+use crate::features::accounts::{OrgId, ProjectId};
+use crate::features::groups::GroupId;
+use crate::features::links::{LinkId, RepoId};
+use crate::kit::clock::Micros;
+use crate::kit::db::{Conn, Tx, on_both};
+use crate::schema::{ticket_comments, ticket_defaults, ticket_links, tickets};
+
+/// A ticket.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = tickets)]
+#[expect(missing_docs, reason = "the columns of the table")]
+pub struct Ticket {
+    pub id: TicketId,
+    pub org_id: OrgId,
+    pub group_id: GroupId,
+    pub link_id: LinkId,
+    pub backend: BackendKind,
+    pub client_key: String,
+    pub marker: String,
+    pub state: TicketStatus,
+    pub ticket_key: Option<String>,
+    pub repo_name: String,
+    pub number: Option<i64>,
+    pub url: Option<String>,
+    pub title: String,
+    pub description: String,
+    pub draft: String,
+    pub remote_state: Option<String>,
+    pub synced: Option<String>,
+    pub attempted_at: Option<Micros>,
+    pub last_error: Option<String>,
+    pub created_by: String,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+/// What a new row needs.
+#[derive(Debug, Clone)]
+pub(super) struct NewTicket {
+    pub(super) org: OrgId,
+    pub(super) group: GroupId,
+    pub(super) link: LinkId,
+    pub(super) repo: Option<RepoId>,
+    pub(super) client_key: String,
+    pub(super) marker: String,
+    pub(super) state: TicketStatus,
+    pub(super) repo_name: String,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) draft: String,
+    pub(super) created_by: String,
+}
+
+/// What the tracker said about a ticket that now exists.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) key: String,
+    pub(super) number: i64,
+    pub(super) url: String,
+    pub(super) title: String,
+    pub(super) state: Option<String>,
+}
+
+/// Inserts a row; `None` when the group has one of this client key already.
+pub(super) fn insert(tx: &mut Tx<'_>, new: &NewTicket, now: Micros) -> QueryResult<Option<Ticket>> {
+    let id: Option<TicketId> = on_both!(tx.conn(), |conn| diesel::insert_into(tickets::table)
+        .values((
+            tickets::org_id.eq(new.org),
+            tickets::group_id.eq(new.group),
+            tickets::link_id.eq(new.link),
+            tickets::repo_id.eq(new.repo),
+            tickets::backend.eq(BackendKind::BitbucketIssues),
+            tickets::client_key.eq(&new.client_key),
+            tickets::marker.eq(&new.marker),
+            tickets::state.eq(new.state),
+            tickets::repo_name.eq(&new.repo_name),
+            tickets::title.eq(&new.title),
+            tickets::description.eq(&new.description),
+            tickets::draft.eq(&new.draft),
+            tickets::created_by.eq(&new.created_by),
+            tickets::created_at.eq(now),
+            tickets::updated_at.eq(now),
+        ))
+        .on_conflict((tickets::org_id, tickets::group_id, tickets::backend, tickets::client_key))
+        .do_nothing()
+        .returning(tickets::id)
+        .get_result(conn)
+        .optional())?;
+    match id {
+        Some(id) => find(tx, new.org, id),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn find(conn: &mut Conn, org: OrgId, id: TicketId) -> QueryResult<Option<Ticket>> {
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::id.eq(id))
+        .select(Ticket::as_select())
+        .first(conn)
+        .optional()
+}
+
+pub(super) fn find_by_client_key(
+    conn: &mut Conn,
+    org: OrgId,
+    group: GroupId,
+    client_key: &str,
+) -> QueryResult<Option<Ticket>> {
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::group_id.eq(group))
+        .filter(tickets::backend.eq(BackendKind::BitbucketIssues))
+        .filter(tickets::client_key.eq(client_key))
+        .select(Ticket::as_select())
+        .first(conn)
+        .optional()
+}
+
+pub(super) fn find_by_key(conn: &mut Conn, org: OrgId, link: LinkId, key: &str) -> QueryResult<Option<Ticket>> {
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::link_id.eq(link))
+        .filter(tickets::ticket_key.eq(key))
+        .select(Ticket::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Gives a ticket that was refused another chance with a new draft. False when it is not `failed`.
+pub(super) fn revive(tx: &mut Tx<'_>, org: OrgId, id: TicketId, new: &NewTicket, now: Micros) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(TicketStatus::Failed)),
+    )
+    .set((
+        tickets::state.eq(TicketStatus::Pending),
+        tickets::link_id.eq(new.link),
+        tickets::repo_id.eq(new.repo),
+        tickets::repo_name.eq(&new.repo_name),
+        tickets::title.eq(&new.title),
+        tickets::description.eq(&new.description),
+        tickets::draft.eq(&new.draft),
+        tickets::marker.eq(&new.marker),
+        tickets::last_error.eq(None::<String>),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Puts a refused ticket back to pending as it was.
+pub(super) fn reopen(tx: &mut Tx<'_>, org: OrgId, id: TicketId, now: Micros) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(TicketStatus::Failed)),
+    )
+    .set((
+        tickets::state.eq(TicketStatus::Pending),
+        tickets::last_error.eq(None::<String>),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Takes the right to finish a pending ticket until `now + lease`, for one at a time. `process` is given where
+/// only one process can be alive: claims of others are then void at once. Answers the row as it was before; `None`
+/// when somebody else has it or it is not pending.
+pub(super) fn claim(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    owner: &str,
+    process: Option<&str>,
+    lease: Duration,
+    now: Micros,
+) -> QueryResult<Option<Ticket>> {
+    let Some(before) = find(tx, org, id)?.filter(|ticket| ticket.state == TicketStatus::Pending) else {
+        return Ok(None);
+    };
+    let pending = tickets::table.filter(tickets::id.eq(id)).filter(tickets::state.eq(TicketStatus::Pending));
+    let free = tickets::busy_until.is_null().or(tickets::busy_until.lt(Some(now)));
+    let set = (
+        tickets::busy_until.eq(Some(now.plus(lease))),
+        tickets::busy_owner.eq(Some(owner)),
+        tickets::updated_at.eq(now),
+    );
+    let taken = match process {
+        Some(process) => {
+            let dead = tickets::busy_owner.not_like(format!("{process}:%"));
+            diesel::update(pending.filter(free.or(dead))).set(set).execute(tx.conn())?
+        }
+        None => diesel::update(pending.filter(free)).set(set).execute(tx.conn())?,
+    };
+    // Read again: an attempt may have been noted between the first look and the claim.
+    if taken == 1 { find(tx, org, id).map(|row| row.or(Some(before))) } else { Ok(None) }
+}
+
+/// Notes when a call that may make the ticket is sent, or (`None`) that it certainly made nothing.
+pub(super) fn note_attempt(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    owner: &str,
+    attempted_at: Option<Micros>,
+) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(TicketStatus::Pending))
+            .filter(tickets::busy_owner.eq(owner)),
+    )
+    .set(tickets::attempted_at.eq(attempted_at))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Gives the right to finish back.
+pub(super) fn release(tx: &mut Tx<'_>, org: OrgId, id: TicketId, owner: &str, error: Option<&str>) -> QueryResult<()> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::busy_owner.eq(owner)),
+    )
+    .set((
+        tickets::busy_until.eq(None::<Micros>),
+        tickets::busy_owner.eq(None::<String>),
+        tickets::last_error.eq(error),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// Pending becomes linked. False when it was not pending any more.
+pub(super) fn set_linked(tx: &mut Tx<'_>, org: OrgId, id: TicketId, made: &Made, now: Micros) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(TicketStatus::Pending)),
+    )
+    .set((
+        tickets::state.eq(TicketStatus::Linked),
+        tickets::ticket_key.eq(Some(&made.key)),
+        tickets::number.eq(Some(made.number)),
+        tickets::url.eq(Some(&made.url)),
+        tickets::title.eq(&made.title),
+        tickets::remote_state.eq(made.state.as_deref()),
+        tickets::last_error.eq(None::<String>),
+        tickets::attempted_at.eq(None::<Micros>),
+        tickets::busy_until.eq(None::<Micros>),
+        tickets::busy_owner.eq(None::<String>),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Sets a state with its reason; `from` is what it must be now.
+pub(super) fn set_state(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    from: TicketStatus,
+    to: TicketStatus,
+    reason: &str,
+    now: Micros,
+) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(from)),
+    )
+    .set((
+        tickets::state.eq(to),
+        tickets::last_error.eq(Some(reason)),
+        tickets::attempted_at.eq(None::<Micros>),
+        tickets::busy_until.eq(None::<Micros>),
+        tickets::busy_owner.eq(None::<String>),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Refreshes what the tracker says of a linked ticket.
+pub(super) fn refresh(tx: &mut Tx<'_>, org: OrgId, id: TicketId, made: &Made, now: Micros) -> QueryResult<()> {
+    diesel::update(tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(id)))
+        .set((
+            tickets::title.eq(&made.title),
+            tickets::remote_state.eq(made.state.as_deref()),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(drop)
+}
+
+/// Notes that the ticket was told of a change of its group.
+pub(super) fn set_synced(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    synced: &str,
+    remote_state: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(id)))
+        .set((
+            tickets::synced.eq(Some(synced)),
+            tickets::remote_state.eq(Some(remote_state)),
+            tickets::last_error.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(drop)
+}
+
+/// Joins a group and a ticket. False when they are joined already.
+pub(super) fn join(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: TicketId, now: Micros) -> QueryResult<bool> {
+    on_both!(tx.conn(), |conn| diesel::insert_into(ticket_links::table)
+        .values((
+            ticket_links::group_id.eq(group),
+            ticket_links::ticket_id.eq(ticket),
+            ticket_links::org_id.eq(org),
+            ticket_links::created_at.eq(now),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn))
+    .map(|count| count == 1)
+}
+
+/// Parts a group and a ticket; the ticket goes when no other group has it. False when they were not joined.
+pub(super) fn part(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: &Ticket) -> QueryResult<bool> {
+    let parted = diesel::delete(
+        ticket_links::table
+            .filter(ticket_links::org_id.eq(org))
+            .filter(ticket_links::group_id.eq(group))
+            .filter(ticket_links::ticket_id.eq(ticket.id)),
+    )
+    .execute(tx.conn())?;
+    let others = ticket_links::table.filter(ticket_links::ticket_id.eq(ticket.id));
+    let still: bool = diesel::select(diesel::dsl::exists(others)).get_result(tx.conn())?;
+    let row = tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(ticket.id));
+    if still {
+        // The key is free for a new ticket of this group; this row lives on for the others.
+        diesel::update(row).set(tickets::client_key.eq(&ticket.marker)).execute(tx.conn())?;
+    } else if parted == 1 || ticket.group_id == group {
+        diesel::delete(row).execute(tx.conn())?;
+    }
+    Ok(parted == 1)
+}
+
+/// The tickets of a group: linked ones, and those that it asked for and that are pending or refused.
+///
+/// # Errors
+/// When a query fails.
+pub fn list_of_group(conn: &mut Conn, org: OrgId, group: GroupId) -> QueryResult<Vec<Ticket>> {
+    let joined = ticket_links::table
+        .filter(ticket_links::org_id.eq(org))
+        .filter(ticket_links::group_id.eq(group))
+        .select(ticket_links::ticket_id);
+    let own = tickets::group_id
+        .eq(group)
+        .and(tickets::state.eq_any([TicketStatus::Pending, TicketStatus::Failed]));
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::id.eq_any(joined).or(own))
+        .order(tickets::id)
+        .select(Ticket::as_select())
+        .load(conn)
+}
+
+/// Linked tickets of a link, newest first.
+///
+/// # Errors
+/// When the query fails.
+pub fn list_of_link(conn: &mut Conn, org: OrgId, link: LinkId, limit: i64) -> QueryResult<Vec<Ticket>> {
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::link_id.eq(link))
+        .order(tickets::id.desc())
+        .limit(limit)
+        .select(Ticket::as_select())
+        .load(conn)
+}
+
+/// Group, state, key and remote state of the tickets of several groups, for lists.
+///
+/// # Errors
+/// When the query fails.
+pub fn badges_of(
+    conn: &mut Conn,
+    org: OrgId,
+    groups: &[GroupId],
+) -> QueryResult<Vec<(GroupId, TicketStatus, Option<String>, Option<String>)>> {
+    ticket_links::table
+        .inner_join(tickets::table.on(tickets::id.eq(ticket_links::ticket_id)))
+        .filter(ticket_links::org_id.eq(org))
+        .filter(ticket_links::group_id.eq_any(groups))
+        .order(tickets::id)
+        .select((ticket_links::group_id, tickets::state, tickets::ticket_key, tickets::remote_state))
+        .load(conn)
+}
+
+/// A comment that we want to stand on a ticket, once per reason.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = ticket_comments)]
+pub(super) struct Comment {
+    pub(super) id: i64,
+    pub(super) marker: String,
+    pub(super) body: String,
+    pub(super) remote_id: Option<String>,
+}
+
+/// The comment of a reason, written down when it is not there yet; true when it is new.
+pub(super) fn put_comment(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    ticket: TicketId,
+    reason: &str,
+    marker: &str,
+    body: &str,
+    now: Micros,
+) -> QueryResult<(Comment, bool)> {
+    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(ticket_comments::table)
+        .values((
+            ticket_comments::org_id.eq(org),
+            ticket_comments::ticket_id.eq(ticket),
+            ticket_comments::reason.eq(reason),
+            ticket_comments::marker.eq(marker),
+            ticket_comments::body.eq(body),
+            ticket_comments::created_at.eq(now),
+        ))
+        .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
+        .do_nothing()
+        .execute(conn))?;
+    let comment = ticket_comments::table
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.eq(reason))
+        .select(Comment::as_select())
+        .first(tx.conn())?;
+    Ok((comment, inserted == 1))
+}
+
+/// Notes the id that a comment has on the other side.
+pub(super) fn set_posted(tx: &mut Tx<'_>, org: OrgId, id: i64, remote_id: &str, now: Micros) -> QueryResult<()> {
+    diesel::update(
+        ticket_comments::table.filter(ticket_comments::org_id.eq(org)).filter(ticket_comments::id.eq(id)),
+    )
+    .set((ticket_comments::remote_id.eq(Some(remote_id)), ticket_comments::posted_at.eq(Some(now))))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// The last used value of a form field, per project.
+pub(super) fn default_of(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    project: ProjectId,
+    field: &str,
+) -> QueryResult<Option<String>> {
+    ticket_defaults::table
+        .filter(ticket_defaults::org_id.eq(org))
+        .filter(ticket_defaults::link_id.eq(link))
+        .filter(ticket_defaults::project_id.eq(project))
+        .filter(ticket_defaults::field.eq(field))
+        .select(ticket_defaults::value)
+        .first(conn)
+        .optional()
+}
+
+/// Remembers the value of a form field.
+pub(super) fn set_default(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    link: LinkId,
+    project: ProjectId,
+    field: &str,
+    value: &str,
+) -> QueryResult<()> {
+    on_both!(tx.conn(), |conn| diesel::insert_into(ticket_defaults::table)
+        .values((
+            ticket_defaults::org_id.eq(org),
+            ticket_defaults::link_id.eq(link),
+            ticket_defaults::project_id.eq(project),
+            ticket_defaults::field.eq(field),
+            ticket_defaults::value.eq(value),
+        ))
+        .on_conflict((ticket_defaults::link_id, ticket_defaults::project_id, ticket_defaults::field))
+        .do_update()
+        .set(ticket_defaults::value.eq(value))
+        .execute(conn))
+    .map(drop)
+}
