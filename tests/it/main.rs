@@ -25,6 +25,7 @@ mod installs;
 mod intake;
 mod jobs;
 mod links;
+mod kill;
 mod scene;
 mod schema;
 mod sdks;
