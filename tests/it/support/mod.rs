@@ -1,6 +1,7 @@
 //! The test application: the real one, on a fresh database, on a port of its own.
 
 pub mod client;
+pub mod program;
 pub mod world;
 pub mod sdk;
 
@@ -233,6 +234,12 @@ impl TestApp {
             .read(|conn| Ok::<_, AppError>(jobs::list(conn, &jobs::Filter { state: Some(jobs::JobState::Dead), ..Default::default() }, 50)?))
             .await
             .unwrap()
+    }
+
+    /// Ends the application but keeps its data, for another process to go on with.
+    pub async fn stop_and_keep_data(mut self) -> tempfile::TempDir {
+        self.server.stop(true).await;
+        std::mem::replace(&mut self._folder, tempfile::tempdir().unwrap())
     }
 
     /// Stops the server; the database ends with the value.
