@@ -16,12 +16,18 @@
 mod support;
 
 mod accounts;
+mod browser_story;
+mod connect_judge;
 mod deliveries;
 mod groups;
 mod health;
+mod installs;
 mod intake;
 mod jobs;
+mod links;
+mod kill;
 mod scene;
 mod schema;
+mod sdks;
 mod story;
 mod write_door;
