@@ -14,7 +14,7 @@ use tracebucket::kit::crypto::hmac_sha256;
 use tracebucket::schema::{deliveries, groups, repo_hooks, repos};
 
 use crate::support::world::World;
-use crate::support::{Backend, Tenant, TestApp};
+use crate::support::{Backend, Tenant, TestApp, answer};
 
 /// Writes one test for each database: `scenes! { async fn name(s) { … } }`, where `s` is a started [`Scene`].
 macro_rules! scenes {
@@ -169,61 +169,29 @@ impl Scene {
     }
 }
 
-/// A group of the tenant's project with one event.
-pub async fn group(s: &Scene, title: &str) -> (GroupId, String) {
-    group_of(&s.t, &s.tenant, title).await
+/// A new error of the tenant's project; its id and its short id.
+pub async fn group(s: &Scene, kind: &str) -> (GroupId, String) {
+    group_of(&s.t, &s.tenant, kind).await
 }
 
-pub async fn group_of(t: &TestApp, tenant: &Tenant, title: &str) -> (GroupId, String) {
-    use tracebucket::schema::events;
-    let (org, project, now, title) = (tenant.org.id, tenant.project.clone(), t.app.clock.now(), title.to_owned());
-    let body = json!({"exception": {"values": [{"type": title, "value": "division by zero", "stacktrace": {"frames": [
-        {"filename": "shop/cart.py", "lineno": 7, "function": "total", "context_line": "x / 0", "in_app": true}]}}]}})
-    .to_string();
-    t.app
-        .db
-        .write(move |tx| {
-            let number: i64 = groups::table.filter(groups::project_id.eq(project.id)).count().get_result(tx.conn())?;
-            let group: GroupId = diesel::insert_into(groups::table)
-                .values((
-                    (
-                        groups::org_id.eq(org),
-                        groups::project_id.eq(project.id),
-                        groups::short_no.eq(number + 1),
-                        groups::title.eq(&title),
-                        groups::search_text.eq(title.to_lowercase()),
-                        groups::culprit.eq("shop.cart in total"),
-                        groups::kind.eq("error"),
-                        groups::metadata.eq("{}"),
-                        groups::level.eq("error"),
-                        groups::platform.eq("python"),
-                    ),
-                    (
-                        groups::status.eq("unresolved"),
-                        groups::status_details.eq("{}"),
-                        groups::first_seen.eq(now),
-                        groups::last_seen.eq(now),
-                        groups::times_seen.eq(1),
-                        groups::user_count.eq(0),
-                        groups::num_comments.eq(0),
-                        groups::created_at.eq(now),
-                    ),
-                ))
-                .returning(groups::id)
-                .get_result(tx.conn())?;
-            diesel::insert_into(events::table)
-                .values((
-                    events::project_id.eq(project.id),
-                    events::group_id.eq(group),
-                    events::event_id.eq(uuid::Uuid::new_v4().as_bytes().to_vec()),
-                    events::received_at.eq(now),
-                    events::occurred_at.eq(now),
-                    events::body.eq(body.clone().into_bytes()),
-                ))
-                .execute(tx.conn())?;
-            let short = format!("{}-{}", project.slug.to_uppercase(), number + 1);
-            Ok::<_, AppError>((group, short))
-        })
-        .await
-        .unwrap()
+pub async fn group_of(t: &TestApp, tenant: &Tenant, kind: &str) -> (GroupId, String) {
+    crash(t, tenant, kind, None).await;
+    let path = format!("/api/0/organizations/{}/issues/?query=&sort=new", tenant.org.slug);
+    let groups = t.get(&path, &tenant.token, 200).await;
+    let found = groups.as_array().unwrap().iter().find(|group| group["title"].as_str().unwrap().starts_with(kind)).unwrap();
+    (found["id"].as_str().unwrap().parse().unwrap(), found["shortId"].as_str().unwrap().to_owned())
+}
+
+/// Sends an event as an SDK would.
+pub async fn crash(t: &TestApp, tenant: &Tenant, kind: &str, release: Option<&str>) {
+    let id = tracebucket::kit::crypto::random_hex(16);
+    let event = json!({
+        "event_id": id, "platform": "python", "level": "error", "release": release,
+        "exception": {"values": [{"type": kind, "value": "division by zero", "stacktrace": {"frames": [
+            {"filename": "shop/cart.py", "function": "total", "lineno": 7, "in_app": true, "context_line": "    x / 0"},
+        ]}}]},
+    });
+    let path = format!("/api/{}/store/", tenant.project.id);
+    let auth = format!("Sentry sentry_key={}, sentry_version=7", tenant.key.public_key);
+    answer(t.http.post(t.url(&path)).header("x-sentry-auth", auth).json(&event), 200).await;
 }

@@ -12,6 +12,7 @@ mod create;
 mod forms;
 mod jobs;
 mod link;
+pub mod pages;
 mod store;
 mod sync;
 

@@ -358,7 +358,9 @@ pub(super) fn part(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: &Ticket)
     let row = tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(ticket.id));
     if still {
         // The key is free for a new ticket of this group; this row lives on for the others.
-        diesel::update(row).set(tickets::client_key.eq(&ticket.marker)).execute(tx.conn())?;
+        if parted == 1 && ticket.group_id == group {
+            diesel::update(row).set(tickets::client_key.eq(&ticket.marker)).execute(tx.conn())?;
+        }
     } else if parted == 1 || ticket.group_id == group {
         diesel::delete(row).execute(tx.conn())?;
     }
