@@ -50,8 +50,6 @@ fn scale() -> Scale {
     }
 }
 
-/// Callers that make tickets at the same time.
-const CALLERS: usize = 6;
 /// How long the last process may take to finish what is left. A lease of a killed process ends in half a minute
 /// on PostgreSQL, where another process could still be alive.
 const FINISH: Duration = Duration::from_secs(150);
@@ -70,24 +68,18 @@ struct Callers {
     endpoint: (String, String),
     bitbucket: Arc<Sandbox>,
     targets: Vec<Target>,
-    next: AtomicUsize,
     /// Commits to one repository come one after the other.
     pushing: Mutex<usize>,
     resent: AtomicUsize,
 }
 
 impl Callers {
-    /// Makes tickets as far as the gate allows; each is followed by the push that fixes its error.
-    async fn make_tickets(self: Arc<Self>, mut gate: watch::Receiver<usize>) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::SeqCst);
-            let Some(target) = self.targets.get(index) else {
-                return;
-            };
-            gate.wait_for(|open| index < *open).await.unwrap();
-            self.make_ticket(target).await;
-            self.push("main", &target.short_id).await;
-        }
+    /// Makes a ticket when the gate is open far enough, and then the push that fixes its error.
+    async fn handle(self: Arc<Self>, index: usize, mut gate: watch::Receiver<usize>) {
+        gate.wait_for(|open| index < *open).await.unwrap();
+        let target = &self.targets[index];
+        self.make_ticket(target).await;
+        self.push("main", &target.short_id).await;
     }
 
     async fn make_ticket(&self, target: &Target) {
@@ -115,7 +107,7 @@ impl Callers {
                 target.short_id
             );
             self.resent.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(40)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -335,14 +327,13 @@ async fn killed_at_random(backend: Backend) {
         endpoint,
         bitbucket: Arc::clone(&bitbucket),
         targets: targets.clone(),
-        next: AtomicUsize::new(0),
         pushing: Mutex::new(0),
         resent: AtomicUsize::new(0),
     });
     let (gate, allowed) = watch::channel(0);
     let mut work = tokio::task::JoinSet::new();
-    for _ in 0..CALLERS {
-        work.spawn(Arc::clone(&callers).make_tickets(allowed.clone()));
+    for index in 0..targets.len() {
+        work.spawn(Arc::clone(&callers).handle(index, allowed.clone()));
     }
     let pushes = scale.deliveries - scale.tickets;
     let (pusher, mut pace) = (Arc::clone(&callers), allowed.clone());
