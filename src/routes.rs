@@ -70,6 +70,7 @@ routes! {
     "/o/{org}/connections/{link}/disconnect/" => { post: links::pages::disconnect_submit },
     "/o/{org}/repos/" => { get: links::pages::repositories },
     // Errors
+    "/o/{org}/settings/projects/" => { get: groups::projects::page, post: groups::projects::create },
     "/o/{org}/errors/" => { get: groups::pages::list },
     "/o/{org}/errors/bulk/" => { post: groups::pages::bulk },
     "/o/{org}/errors/{issue}/status/" => { post: groups::pages::set_status },

@@ -119,7 +119,7 @@ impl<'a> Exception<'a> {
 
 record! {
     /// A thread of the program.
-    pub struct Thread<'a> {
+    pub struct Thread<'a> keep 500 {
         /// Its id.
         id: Cow<'a, str> = "id",
         /// Its name.
@@ -128,8 +128,8 @@ record! {
         crashed: bool = "crashed",
         /// Whether it was the one that reported.
         current: bool = "current",
-        /// What it did.
-        stacktrace: Stacktrace<'a> = "stacktrace",
+        /// What it did, as sent: a program may have hundreds of threads, and one of them matters.
+        stacktrace: &'a RawValue = "stacktrace",
     }
 }
 
@@ -219,6 +219,8 @@ pub struct Event<'a> {
     pub threads: Vec<Thread<'a>>,
     /// A stack without an exception.
     pub stacktrace: Option<Stacktrace<'a>>,
+    /// The stack of the thread that matters, see [`main_thread`].
+    pub thread_stack: Option<Stacktrace<'a>>,
     /// The client's own tags.
     pub tags: Vec<Tag<'a>>,
     /// Whom it happened to.
@@ -233,6 +235,17 @@ pub struct Event<'a> {
     pub raw: RawParts<'a>,
     /// Paths of fields that were dropped because of their type, such as `exception.values.0.type`.
     pub errors: Vec<String>,
+}
+
+/// The thread that matters: the crashed, the current or the only one (sentry.md §5.1).
+pub fn main_thread<'t, 'a>(threads: &'t [Thread<'a>]) -> Option<&'t Thread<'a>> {
+    let flagged = |flag: fn(&Thread<'a>) -> bool| threads.iter().find(|thread| flag(thread));
+    flagged(|thread| thread.crashed.get() == Some(&true))
+        .or_else(|| flagged(|thread| thread.current.get() == Some(&true)))
+        .or(match threads {
+            [only] => Some(only),
+            _ => None,
+        })
 }
 
 struct Reader {
@@ -281,6 +294,11 @@ impl<'a> Event<'a> {
         };
         let r = &mut reader;
         let message = r.read::<Message<'a>>("message", &top.message);
+        let threads = r
+            .read::<Many<Thread<'a>>>("threads", &top.threads)
+            .unwrap_or_default()
+            .items;
+        let thread_stack = main_thread(&threads).map_or(Slot::Absent, |thread| thread.stacktrace);
         let event = Self {
             event_id: r.read("event_id", &top.event_id),
             timestamp: r.read("timestamp", &top.timestamp),
@@ -300,10 +318,8 @@ impl<'a> Event<'a> {
                 .read::<Many<Exception<'a>>>("exception", &top.exception)
                 .unwrap_or_default()
                 .items,
-            threads: r
-                .read::<Many<Thread<'a>>>("threads", &top.threads)
-                .unwrap_or_default()
-                .items,
+            threads,
+            thread_stack: r.read("threads.stacktrace", &thread_stack),
             stacktrace: r.read("stacktrace", &top.stacktrace),
             tags: r
                 .read::<Tags<'a>>("tags", &top.tags)
@@ -335,22 +351,12 @@ impl<'a> Event<'a> {
         self.exceptions.last()
     }
 
-    /// The stack of an event whose exceptions have none: its own, else the one of the crashed, the
-    /// current or the only thread (sentry.md §5.1).
+    /// The stack of an event whose exceptions have none: its own, else the one of the thread that
+    /// matters.
     pub fn loose_frames(&self) -> &[Frame<'a>] {
-        if let Some(stacktrace) = &self.stacktrace {
-            return stacktrace.frames();
-        }
-        let flagged =
-            |flag: fn(&Thread<'a>) -> bool| self.threads.iter().find(|thread| flag(thread));
-        let thread = flagged(|thread| thread.crashed.get() == Some(&true))
-            .or_else(|| flagged(|thread| thread.current.get() == Some(&true)))
-            .or(match self.threads.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            });
-        thread
-            .and_then(|thread| thread.stacktrace.get())
+        self.stacktrace
+            .as_ref()
+            .or(self.thread_stack.as_ref())
             .map_or(&[], Stacktrace::frames)
     }
 

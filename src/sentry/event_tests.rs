@@ -255,6 +255,16 @@ fn a_million_bytes_of_frames_stay_small() {
         event.exceptions[0].frames().last().unwrap().function_name(),
         Some("last")
     );
+    let stack = format!(
+        r#"{{"crashed":true,"stacktrace":{{"frames":[{}]}}}}"#,
+        "{},".repeat(20) + "{}"
+    );
+    let json = format!(
+        r#"{{"threads":[{}{stack}]}}"#,
+        format!("{stack},").repeat(9000)
+    );
+    let event = parse(&json);
+    assert_eq!((event.threads.len(), event.loose_frames().len()), (500, 21));
     let deep = format!(
         r#"{{"extra":{},"exception":[{{"type":{}}}]}}"#,
         "[".repeat(400) + &"]".repeat(400),

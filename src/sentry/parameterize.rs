@@ -127,7 +127,6 @@ fn push_words(out: &mut String, chunk: &str) {
     let mut rest = chunk;
     while !rest.is_empty() {
         let length = if let Some((name, length)) = parameter(rest.as_bytes()) {
-            // A sign belongs to the number unless it joins it to a word before.
             out.push_str(name);
             length
         } else {

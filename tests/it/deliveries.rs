@@ -8,7 +8,8 @@ use tracebucket::features::accounts::Role;
 use tracebucket::kit::crypto::hmac_sha256;
 use tracebucket::schema::{deliveries, delivery_attempts, projects, repo_hooks, repos};
 
-use crate::scene::{REPO, Scene, git, group, scenes};
+use crate::scene::{REPO, Scene, group, scenes};
+use crate::support::world::git;
 
 /// Status and body of a request.
 async fn sent(request: reqwest::RequestBuilder) -> (u16, Value) {
@@ -93,13 +94,13 @@ scenes! {
 
     async fn a_repository_without_a_secret_is_401_and_two_secrets_are_good_during_a_rotation(s) {
         let body = s.payload(json!({"push": {"changes": []}}));
-        let (repo, sealer) = (s.repo, s.t.app.sealer.clone());
+        let (repo, sealer, secret) = (s.repo, s.t.app.sealer.clone(), s.secret.clone());
         s.t.app.db.write(move |tx| {
             let context = format!("repo_hook.secret:{repo}");
             diesel::update(repo_hooks::table.filter(repo_hooks::repo_id.eq(repo)))
                 .set((
                     repo_hooks::sealed_secret.eq(sealer.seal(&context, b"the next one")),
-                    repo_hooks::sealed_previous.eq(Some(sealer.seal(&context, "s".repeat(64).as_bytes()))),
+                    repo_hooks::sealed_previous.eq(Some(sealer.seal(&context, secret.as_bytes()))),
                 ))
                 .execute(tx.conn())?;
             Ok::<_, AppError>(())
@@ -136,7 +137,7 @@ scenes! {
     async fn a_fix_on_a_branch_resolves_when_it_is_merged_and_not_before(s) {
         let (id, short) = group(s, "ZeroDivisionError").await;
         s.commit("", "Start").await;
-        let clone = s.clone_repo();
+        let clone = s.checkout();
         git(&clone, &["checkout", "-q", "-b", "fix"]);
         git(&clone, &["commit", "-q", "--allow-empty", "-m", &format!("Fixes {short}")]);
         git(&clone, &["push", "-q", "origin", "fix"]);
@@ -154,7 +155,7 @@ scenes! {
     async fn a_push_of_twelve_commits_is_completed(s) {
         let (id, short) = group(s, "ZeroDivisionError").await;
         s.commit("", "Start").await;
-        let clone = s.clone_repo();
+        let clone = s.checkout();
         for number in 1..=12 {
             let message = if number == 2 { format!("Fixes {short}") } else { format!("Step {number}") };
             git(&clone, &["commit", "-q", "--allow-empty", "-m", &message]);
@@ -173,7 +174,7 @@ scenes! {
     async fn a_rewritten_branch_is_read_again(s) {
         let (id, short) = group(s, "ZeroDivisionError").await;
         s.commit("", "Start").await;
-        let clone = s.clone_repo();
+        let clone = s.checkout();
         git(&clone, &["commit", "-q", "--allow-empty", "-m", "First thought"]);
         git(&clone, &["push", "-q", "origin", "main"]);
         s.settle().await;
@@ -192,28 +193,28 @@ scenes! {
     async fn repeated_and_reordered_deliveries_change_nothing(s) {
         let (id, short) = group(s, "ZeroDivisionError").await;
         s.commit("", "Start").await;
-        s.sandbox.set_delivery_settings(DeliverySettings { duplicate: true, ..DeliverySettings::default() });
+        s.bitbucket.set_delivery_settings(DeliverySettings { duplicate: true, ..DeliverySettings::default() });
         s.commit("", &format!("Fixes {short}")).await;
         assert_eq!(s.group_status(id).await, "resolved");
         assert_eq!(s.deliveries().await.len(), 2, "the copy was recognised");
-        s.sandbox.set_delivery_settings(DeliverySettings::default());
+        s.bitbucket.set_delivery_settings(DeliverySettings::default());
         // Somebody reopens the error; the same push told again must not close it.
         reopen(s, id).await;
-        let ids: Vec<u64> = s.sandbox.deliveries().iter().map(|delivery| delivery.id).collect();
+        let ids: Vec<u64> = s.bitbucket.deliveries().iter().map(|delivery| delivery.id).collect();
         for delivery in ids.iter().rev() {
-            assert!(s.sandbox.redeliver(*delivery, true));
+            assert!(s.bitbucket.redeliver(*delivery, true));
         }
         s.settle().await;
         assert_eq!(s.deliveries().await.len(), 4);
         assert_eq!(s.group_status(id).await, "unresolved");
         // Two pushes that arrive in the wrong order both count.
         let (second, second_short) = group(s, "KeyError").await;
-        s.sandbox.set_delivery_settings(DeliverySettings { hold: true, ..DeliverySettings::default() });
+        s.bitbucket.set_delivery_settings(DeliverySettings { hold: true, ..DeliverySettings::default() });
         s.commit_quietly("", &format!("Fixes {short} again")).await;
         s.commit_quietly("", &format!("Fixes {second_short}")).await;
-        let held: Vec<_> = s.sandbox.deliveries().into_iter().rev().take(2).collect();
+        let held: Vec<_> = s.bitbucket.deliveries().into_iter().rev().take(2).collect();
         for delivery in held {
-            s.sandbox.redeliver(delivery.id, false);
+            s.bitbucket.redeliver(delivery.id, false);
             s.settle().await;
         }
         assert_eq!((s.group_status(id).await.as_str(), s.group_status(second).await.as_str()), ("resolved", "resolved"));
@@ -254,12 +255,12 @@ scenes! {
         let (id, short) = group(s, "ZeroDivisionError").await;
         let (early, early_short) = group(s, "KeyError").await;
         s.commit("", "Start").await;
-        let clone = s.clone_repo();
+        let clone = s.checkout();
         for number in 1..=8 {
             let message = match number { 1 => format!("Fixes {short}"), 8 => format!("Fixes {early_short}"), n => format!("Step {n}") };
             git(&clone, &["commit", "-q", "--allow-empty", "-m", &message]);
         }
-        s.sandbox.add_fault(Fault::always("GET", "/commits", Action::Status { status: 429, retry_after: Some(1), body: None }));
+        s.bitbucket.add_fault(Fault::always("GET", "/commits", Action::Status { status: 429, retry_after: Some(1), body: None }));
         git(&clone, &["push", "-q", "origin", "main"]);
         s.settle().await;
         let (_, state, error, _) = s.deliveries().await.remove(1);
@@ -269,7 +270,7 @@ scenes! {
         assert_eq!(s.group_status(id).await, "unresolved");
         s.commit("", "A push behind it").await;
         assert_eq!(s.deliveries().await[2].1, "done");
-        s.sandbox.clear_faults();
+        s.bitbucket.clear_faults();
         tokio::time::sleep(std::time::Duration::from_millis(2_600)).await;
         s.t.run_jobs().await;
         assert_eq!(s.group_status(id).await, "resolved");
@@ -280,7 +281,8 @@ scenes! {
         let mut body = s.payload(json!({"changes": {"full_name": {"old": REPO, "new": "acme/store"}}}));
         body["repository"]["full_name"] = json!("acme/store");
         assert_eq!(sent(s.hook("repo:updated", &body)).await.0, 204);
-        s.t.run_jobs().await;
+        // Without the job that reads the settings again: the sandbox knows nothing of this new name.
+        tracebucket::features::deliveries::drain(s.t.app.clone()).await.unwrap();
         assert_eq!(repo_row(s).await, ("acme/store".to_owned(), "active".to_owned()));
         assert_eq!(outcome_of(s, 0).await["summary"], "renamed to acme/store");
         let mut odd = s.payload(json!({"push": {"changes": "none"}}));
@@ -288,7 +290,7 @@ scenes! {
         assert_eq!(sent(s.hook("repo:push", &odd)).await.0, 204);
         assert_eq!(sent(s.hook("repo:deleted", &body)).await.0, 204);
         s.t.run_jobs().await;
-        assert_eq!(repo_row(s).await, ("acme/store".to_owned(), "pending_deletion".to_owned()));
+        assert_eq!(repo_row(s).await.1, "pending_deletion");
     }
 
     async fn a_claim_of_a_process_that_ended_is_taken_over(s) {
@@ -300,7 +302,10 @@ scenes! {
             diesel::update(deliveries::table).set((deliveries::lease_owner.eq(Some("gone")), deliveries::run_at.eq(until), deliveries::attempts.eq(1))).execute(tx.conn())?;
             Ok::<_, AppError>(())
         }).await.unwrap();
-        s.t.run_jobs().await;
+        // The same database, opened by the next process.
+        let sealer = tracebucket::kit::crypto::Sealer::parse(s.t.app.config.secret_keys.as_ref().unwrap().expose()).unwrap();
+        let next = tracebucket::app::App::new(s.t.app.config.clone(), s.t.app.db.clone(), s.t.app.clock.clone(), sealer).unwrap();
+        assert_eq!(tracebucket::features::deliveries::drain(next).await.unwrap(), 1);
         assert_eq!(s.deliveries().await[0].1, "done");
     }
 

@@ -16,13 +16,18 @@
 mod support;
 
 mod accounts;
+mod browser_story;
+mod connect_judge;
 mod deliveries;
 mod groups;
 mod health;
+mod installs;
 mod intake;
 mod jobs;
 mod kill;
+mod links;
 mod scene;
 mod schema;
+mod sdks;
 mod story;
 mod write_door;

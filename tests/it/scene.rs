@@ -1,20 +1,20 @@
 //! A tenant whose workspace lives in the sandbox: what the tests of tickets and deliveries stand on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::ops::Deref;
+use std::path::PathBuf;
 
-use bitbucket_sandbox::{CommitRequest, NewRepository, Sandbox, SandboxConfig};
+use bitbucket_sandbox::CommitRequest;
 use diesel::prelude::*;
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::groups::GroupId;
-use tracebucket::features::links::{LinkId, RepoId};
+use tracebucket::features::links::RepoId;
 use tracebucket::kit::crypto::hmac_sha256;
-use tracebucket::schema::{deliveries, groups};
+use tracebucket::schema::{deliveries, groups, repo_hooks, repos};
 
-use crate::support::{Backend, Options, Tenant, TestApp};
+use crate::support::world::World;
+use crate::support::{Backend, Tenant, TestApp};
 
 /// Writes one test for each database: `scenes! { async fn name(s) { … } }`, where `s` is a started [`Scene`].
 macro_rules! scenes {
@@ -43,47 +43,45 @@ macro_rules! scenes {
 pub(crate) use scenes;
 
 pub struct Scene {
-    pub t: TestApp,
-    pub sandbox: Sandbox,
-    pub tenant: Tenant,
-    pub link: LinkId,
+    pub world: World,
     /// `acme/shop`, in the database and in the sandbox.
     pub repo: RepoId,
     pub repo_uuid: String,
     pub secret: String,
-    folder: tempfile::TempDir,
 }
 
 pub const REPO: &str = "acme/shop";
 
+impl Deref for Scene {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
 impl Scene {
     pub async fn start(backend: Backend) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::start(SandboxConfig::new(folder.path().join("sandbox"))).unwrap();
-        let settings =
-            vec![("bitbucket_api_url", sandbox.url().to_owned()), ("bitbucket_web_url", sandbox.url().to_owned())];
-        let t = TestApp::start_with(backend, Options { settings, clock: None }).await;
-        let workspace = sandbox.create_workspace("acme").unwrap();
-        let repository = sandbox.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
-        let tenant = t.tenant("acme").await;
-        let connected = connect(&t, &sandbox, &tenant, &workspace.uuid, &repository.uuid).await;
-        Self {
-            t,
-            sandbox,
-            tenant,
-            link: connected.0,
-            repo: connected.1,
-            repo_uuid: repository.uuid,
-            secret: connected.2,
-            folder,
-        }
+        let world = World::new(backend).await;
+        let repo: RepoId = world.repo.parse().unwrap();
+        let sealer = world.t.app.sealer.clone();
+        let (repo_uuid, sealed): (Option<String>, Vec<u8>) = world
+            .t
+            .app
+            .db
+            .read(move |conn| {
+                let rows = repos::table.inner_join(repo_hooks::table.on(repo_hooks::repo_id.eq(repos::id)));
+                let row = rows.filter(repos::id.eq(repo)).select((repos::external_id, repo_hooks::sealed_secret));
+                Ok::<_, AppError>(row.first(conn)?)
+            })
+            .await
+            .unwrap();
+        let secret = sealer.open(&format!("repo_hook.secret:{repo}"), &sealed).unwrap();
+        Self { world, repo, repo_uuid: repo_uuid.unwrap(), secret: String::from_utf8(secret).unwrap() }
     }
 
     /// Ends the scene: nobody broke a rule of Bitbucket, and nothing gave up.
     pub async fn end(self) {
-        assert_eq!(self.sandbox.take_violations(), vec![]);
-        let dead = self.t.dead_jobs().await;
-        assert!(dead.is_empty(), "{dead:#?}");
+        self.finish().await;
         self.t.stop().await;
     }
 
@@ -124,7 +122,7 @@ impl Scene {
 
     pub async fn commit_quietly(&self, branch: &str, message: &str) -> String {
         let name = format!("{}.txt", uuid::Uuid::new_v4());
-        self.sandbox
+        self.bitbucket
             .commit(CommitRequest {
                 repo: REPO.into(),
                 branch: branch.into(),
@@ -137,19 +135,9 @@ impl Scene {
             .unwrap()
     }
 
-    /// Waits until the sandbox has delivered, then runs everything that is due.
-    pub async fn settle(&self) {
-        assert!(self.sandbox.settle(Duration::from_secs(20)).await, "webhooks did not end");
-        self.t.run_jobs().await;
-    }
-
-    /// A clone in a folder of its own, with an author.
-    pub fn clone_repo(&self) -> std::path::PathBuf {
-        let folder = self.folder.path().join(uuid::Uuid::new_v4().to_string());
-        git(self.folder.path(), &["clone", "-q", &self.sandbox.clone_url(REPO), folder.to_str().unwrap()]);
-        git(&folder, &["config", "user.name", "Mei Tanaka"]);
-        git(&folder, &["config", "user.email", "mei@acme.example"]);
-        folder
+    /// A clone in a folder of its own.
+    pub fn checkout(&self) -> PathBuf {
+        self.clone_repo(&uuid::Uuid::new_v4().to_string())
     }
 
     pub async fn group_status(&self, group: GroupId) -> String {
@@ -179,94 +167,6 @@ impl Scene {
             .await
             .unwrap()
     }
-}
-
-pub fn git(folder: &Path, args: &[&str]) {
-    let output = Command::new("git")
-        .current_dir(folder)
-        .args(args)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Links the tenant to the workspace and adds the repository with its hook.
-async fn connect(
-    t: &TestApp,
-    sandbox: &Sandbox,
-    tenant: &Tenant,
-    workspace: &str,
-    repository: &str,
-) -> (LinkId, RepoId, String) {
-    use bitbucket_sandbox::NewToken;
-    use tracebucket::schema::{links, repo_hooks, repos};
-    let scopes = ["issue:write", "pullrequest", "webhook", "repository"].map(str::to_owned).to_vec();
-    let token = sandbox.create_token(&NewToken { workspace: "acme".into(), scopes, expires_in: None }).unwrap();
-    let (org, now, secret) = (tenant.org.id, t.app.clock.now(), "s".repeat(64));
-    let (workspace, uuid, sealer) = (workspace.to_owned(), repository.to_owned(), t.app.sealer.clone());
-    let (config, seal) = (json!({"test_token": token.expose()}).to_string(), secret.clone());
-    let (link, repo) = t
-        .app
-        .db
-        .write(move |tx| {
-            let link: LinkId = diesel::insert_into(links::table)
-                .values((
-                    links::org_id.eq(org),
-                    links::provider.eq("bitbucket"),
-                    links::external_id.eq("client"),
-                    links::workspace_uuid.eq(&workspace),
-                    links::name.eq("acme"),
-                    links::domain_name.eq("bitbucket.org/acme"),
-                    links::account_type.eq("team"),
-                    links::status.eq("active"),
-                    links::config.eq(&config),
-                    links::created_by.eq("test"),
-                    links::created_at.eq(now),
-                    links::updated_at.eq(now),
-                ))
-                .returning(links::id)
-                .get_result(tx.conn())?;
-            let repo: RepoId = diesel::insert_into(repos::table)
-                .values((
-                    repos::org_id.eq(org),
-                    repos::link_id.eq(Some(link)),
-                    repos::provider.eq(Some("integrations:bitbucket")),
-                    repos::external_id.eq(Some(&uuid)),
-                    repos::name.eq(REPO),
-                    repos::status.eq("active"),
-                    repos::created_at.eq(now),
-                    repos::updated_at.eq(now),
-                ))
-                .returning(repos::id)
-                .get_result(tx.conn())?;
-            diesel::insert_into(repo_hooks::table)
-                .values((
-                    repo_hooks::repo_id.eq(repo),
-                    repo_hooks::org_id.eq(org),
-                    repo_hooks::state.eq("active"),
-                    repo_hooks::sealed_secret.eq(sealer.seal(&format!("repo_hook.secret:{repo}"), seal.as_bytes())),
-                    repo_hooks::updated_at.eq(now),
-                ))
-                .execute(tx.conn())?;
-            Ok::<_, AppError>((link, repo))
-        })
-        .await
-        .unwrap();
-    let (repo_ref, _, connected) = tracebucket::features::links::client_for_repo(&t.app, org, repo)
-        .await
-        .map(|(repo, reference, connected)| (reference, repo, connected))
-        .unwrap();
-    let url = t.url(&format!("/extensions/bitbucket/organizations/{org}/webhook/"));
-    let spec = tracebucket::bitbucket::cloud::HookSpec {
-        description: "test",
-        url: &url,
-        secret: &tracebucket::kit::crypto::Secret::from(secret.as_str()),
-        events: &["repo:push", "pullrequest:fulfilled", "repo:updated"],
-    };
-    connected.cloud.create_hook(&repo_ref, &spec).await.unwrap();
-    (link, repo, secret)
 }
 
 /// A group of the tenant's project with one event.

@@ -16,6 +16,7 @@ mod history;
 pub mod jobs;
 mod notes;
 pub mod pages;
+pub mod projects;
 mod query;
 mod record;
 mod status;

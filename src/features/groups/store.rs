@@ -8,9 +8,10 @@ mod tally;
 
 use std::collections::HashMap;
 
-use diesel::dsl::{count_star, exists};
+use diesel::dsl::{count_star, exists, max};
 use diesel::prelude::*;
 
+use super::projects::Busy;
 use super::query::{Assigned, Search, Sort, Word};
 use super::{Facet, GroupId, GroupStatus};
 use crate::features::accounts::{self, OrgId, Project, ProjectId, UserId};
@@ -238,6 +239,36 @@ pub(super) fn count_by_status(
         None => query.select((groups::status, count_star())).load(conn)?,
     };
     Ok(rows.into_iter().collect())
+}
+
+/// How busy each project is, with its events from `hour` (hours since 1970) on. Projects without a group are left out.
+pub(super) fn busy(conn: &mut Conn, org: OrgId, hour: i64) -> QueryResult<HashMap<ProjectId, Busy>> {
+    let mut busy = HashMap::<ProjectId, Busy>::new();
+    let rows: Vec<(ProjectId, GroupStatus, i64, Option<Micros>)> = groups::table
+        .filter(groups::org_id.eq(org))
+        .group_by((groups::project_id, groups::status))
+        .select((groups::project_id, groups::status, count_star(), max(groups::last_seen)))
+        .load(conn)?;
+    for (project, status, count, last) in rows {
+        let entry = busy.entry(project).or_default();
+        entry.last_event = entry.last_event.max(last);
+        if status == GroupStatus::Unresolved {
+            entry.open_groups = count;
+        }
+    }
+    // A plain SUM is NUMERIC on PostgreSQL.
+    let sum = diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(SUM(group_hours.events) AS BIGINT)");
+    let rows: Vec<(ProjectId, i64)> = group_hours::table
+        .inner_join(groups::table.on(groups::id.eq(group_hours::group_id)))
+        .filter(groups::org_id.eq(org))
+        .filter(group_hours::hour.ge(hour))
+        .group_by(groups::project_id)
+        .select((groups::project_id, sum))
+        .load(conn)?;
+    for (project, events) in rows {
+        busy.entry(project).or_default().events = events;
+    }
+    Ok(busy)
 }
 
 /// Events per group and hour (hours since 1970) from `from` on; the groups were read for this organization.

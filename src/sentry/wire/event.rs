@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{StringId, Time};
@@ -225,7 +225,24 @@ pub struct ThreadData<'e> {
     /// Whether it reported.
     pub current: bool,
     /// What it did.
-    pub stacktrace: Option<StacktraceData<'e>>,
+    pub stacktrace: Option<ThreadStack<'e>>,
+}
+
+/// The stack of a thread, read only while it is written: there may be hundreds.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadStack<'e> {
+    raw: &'e RawValue,
+    variant: Variant,
+}
+
+impl Serialize for ThreadStack<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stack = serde_json::from_str::<Slot<Stacktrace<'_>>>(self.raw.get());
+        match stack.map(Slot::into_option) {
+            Ok(Some(stack)) => stack_data(&stack, self.variant).serialize(serializer),
+            Ok(None) | Err(_) => serializer.serialize_none(),
+        }
+    }
 }
 
 /// A line of source: number and text.
@@ -447,7 +464,7 @@ fn thread_data<'e>(thread: &'e Thread<'_>, variant: Variant) -> ThreadData<'e> {
         stacktrace: thread
             .stacktrace
             .get()
-            .map(|stack| stack_data(stack, variant)),
+            .map(|raw| ThreadStack { raw, variant }),
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 pub use event::{
     ContextLine, Entry, EventBody, EventIdentity, ExceptionData, ExceptionValue, FrameData,
-    MessageData, StacktraceData, TagData, ThreadData, Values, context, entries,
+    MessageData, StacktraceData, TagData, ThreadData, ThreadStack, Values, context, entries,
 };
 pub use group::{Activity, Assignee, Group, GroupDetail, GroupProject, Note, NoteData, ShortIdLookup, Stats};
 pub use org::{

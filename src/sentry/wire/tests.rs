@@ -216,7 +216,7 @@ fn an_event_becomes_its_entries() {
         "request":{"url":"https://h/","headers":{"X":"y"}},"user":{"id":1},"extra":{"k":[1]},"sdk":{"name":"s","version":3},"timestamp":1795302908.5,"dist":{},
         "exception":[{"type":"E","value":"x","mechanism":{"type":"generic","handled":true},"stacktrace":{"frames":[
             {"filename":"a.py","lineno":2,"pre_context":["zero","one",null],"context_line":"two","post_context":["three"],"vars":{"v":"1"},"in_app":true},
-            {"filename":"b.py","function":"?","vars":"no"}]}}],"threads":[{"id":1,"crashed":true}]}"#;
+            {"filename":"b.py","function":"?","vars":"no"}]}}],"threads":[{"id":1,"crashed":true},{"id":2,"stacktrace":{"frames":[{"function":"wait"}]}},{"id":3,"stacktrace":7}]}"#;
     let event = Event::parse(json).unwrap();
     let id = "9ec79c33ec9942ab8353589fcb2e04dc".parse().unwrap();
     let identity = EventIdentity {
@@ -263,6 +263,13 @@ fn an_event_becomes_its_entries() {
         exception["values"][0]["stacktrace"]["frames"][1]["vars"],
         Value::Null
     );
+    let threads = &value["entries"][2]["data"]["values"];
+    assert_eq!(
+        (&threads[0]["id"], &threads[0]["stacktrace"]),
+        (&json!("1"), &Value::Null)
+    );
+    assert_eq!(threads[1]["stacktrace"]["frames"][0]["function"], "wait");
+    assert_eq!(threads[2]["stacktrace"], Value::Null);
     assert_eq!(value["entries"][3]["data"]["values"][0]["message"], "b");
     assert_eq!(value["entries"][4]["data"]["headers"]["X"], "y");
 }

@@ -43,19 +43,30 @@ export async function launch(options = {}) {
   return { context, page, close };
 }
 
-// Screenshots of the whole page at each width, light and dark: FOLDER/NAME-1280-light.png and so on. The folder
-// is TRACEBUCKET_TEST_SHOTS unless given; without either nothing is written. Answers the files.
-export async function shot(page, name, folder = process.env.TRACEBUCKET_TEST_SHOTS) {
+// A page that is longer than this many CSS pixels is cut there: a picture should stay small.
+const TALLEST = 1600;
+
+// Screenshots of the page at each width, light and dark: FOLDER/NAME.1280.light.png and so on, with `variant` before
+// the ending when one is given (NAME.1280.light.empty.png). The folder is TRACEBUCKET_TEST_SHOTS unless given; without
+// either nothing is written. Answers the files.
+export async function shot(page, name, { variant = '', folder = process.env.TRACEBUCKET_TEST_SHOTS } = {}) {
   if (!folder) return [];
   await mkdir(folder, { recursive: true });
   const before = page.viewportSize();
+  const ending = variant ? `.${variant}.png` : '.png';
   const files = [];
   for (const width of WIDTHS) {
     await page.setViewportSize({ width, height: 800 });
     for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-      const file = path.join(folder, `${name}-${width}-${colorScheme}.png`);
-      await page.screenshot({ path: file, fullPage: true, animations: 'disabled', caret: 'hide' });
+      const file = path.join(folder, `${name}.${width}.${colorScheme}${ending}`);
+      const options = { path: file, animations: 'disabled', caret: 'hide' };
+      // A dialog covers what is seen, not the whole page.
+      if (!(await page.locator('dialog[open]').count())) {
+        const tall = await page.evaluate(() => document.documentElement.scrollHeight);
+        Object.assign(options, { fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(Math.max(tall, 800), TALLEST) } });
+      }
+      await page.screenshot(options);
       files.push(file);
     }
   }

@@ -58,8 +58,8 @@ await check('each fault of a bad page is found', async () => {
 });
 await check('a shot is four pictures of the right width', async () => {
   await page.goto(`${base}/good`);
-  const files = await shot(page, 'good', folder);
-  same(files.map((file) => path.basename(file)), WIDTHS.flatMap((width) => SCHEMES.map((scheme) => `good-${width}-${scheme}.png`)));
+  const files = await shot(page, 'good', { folder, variant: 'empty' });
+  same(files.map((file) => path.basename(file)), WIDTHS.flatMap((width) => SCHEMES.map((scheme) => `good.${width}.${scheme}.empty.png`)));
   const pictures = await Promise.all(files.map((file) => readFile(file)));
   same(pictures.map((png) => png.readUInt32BE(16)), [1280, 1280, 390, 390]);
   if (pictures[0].equals(pictures[1])) throw new Error('light and dark are the same picture');

@@ -1,6 +1,7 @@
 //! The test application: the real one, on a fresh database, on a port of its own.
 
 pub mod program;
+pub mod client;
 pub mod world;
 pub mod sdk;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 use tracebucket::app::App;
 use tracebucket::config::Sources;
 use tracebucket::error::AppError;
@@ -161,6 +163,13 @@ impl TestApp {
         self.runner.run_until_idle().await.unwrap()
     }
 
+    /// Lets the workers run as they do in production; they stop when the value goes.
+    pub fn start_workers(&self) -> Workers {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(worker::runner(&self.app).run(stopped));
+        Workers { stop }
+    }
+
     /// An organization `slug` with a project `{slug}-shop`, an owner and a token with every scope.
     pub async fn tenant(&self, slug: &str) -> Tenant {
         let (slug, now) = (slug.to_owned(), self.app.clock.now());
@@ -236,6 +245,17 @@ impl TestApp {
     /// Stops the server; the database ends with the value.
     pub async fn stop(&self) {
         self.server.stop(false).await;
+    }
+}
+
+/// Workers at work, see [`TestApp::start_workers`].
+pub struct Workers {
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/api/0` of events.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Params, paged};
 use crate::app::App;
@@ -17,8 +17,9 @@ use crate::sentry::wire::{EventBody, EventIdentity};
 /// Events in memory at once; each may be a megabyte.
 const AT_ONCE: usize = 5;
 
-/// An event in Sentry's shape. `full` false leaves out what can be large: a list of a hundred must stay small.
-fn body(stored: &StoredEvent, neighbours: &Neighbours, full: bool) -> AppResult<Value> {
+/// An event in Sentry's shape. `full` false leaves out what can be large: a list of a hundred must stay small. What
+/// the client sent is passed on as text, because it may be nested deeper than a JSON tree of ours may be.
+fn body(stored: &StoredEvent, neighbours: &Neighbours, full: bool) -> AppResult<Box<RawValue>> {
     let event = stored.event()?;
     let identity = EventIdentity {
         event_id: stored.event_id,
@@ -36,7 +37,7 @@ fn body(stored: &StoredEvent, neighbours: &Neighbours, full: bool) -> AppResult<
         body.packages = None;
         body.context = None;
     }
-    serde_json::to_value(body).map_err(AppError::internal)
+    to_raw_value(&body).map_err(AppError::internal)
 }
 
 async fn list(app: &App, req: &HttpRequest, of: EventsOf) -> AppResult<HttpResponse> {
@@ -57,7 +58,7 @@ async fn list(app: &App, req: &HttpRequest, of: EventsOf) -> AppResult<HttpRespo
 }
 
 /// The events of these rows, in their order.
-fn brief(conn: &mut Conn, rows: &[EventRow]) -> AppResult<Vec<Value>> {
+fn brief(conn: &mut Conn, rows: &[EventRow]) -> AppResult<Vec<Box<RawValue>>> {
     let stored = events::load(conn, rows)?;
     let ordered = rows.iter().filter_map(|row| stored.iter().find(|event| event.row == *row));
     ordered.map(|event| body(event, &Neighbours::default(), false)).collect()

@@ -1,0 +1,634 @@
+//! Installing the app through the real handshake (sentry.md §1.6 and §15.4, bitbucket.md §1.4–1.7).
+//!
+//! Where we differ from the table of sentry.md §1.6 on purpose:
+//! - a `kid` is refused like any other algorithm than HS256: Bitbucket has no asymmetric install keys;
+//! - a redirect or 5xx in the proof call is 503 with `Retry-After` and not an uncaught error;
+//! - a proof call answered by something that is no list is 503 too;
+//! - hook secrets belong to repositories and survive a re-install;
+//! - an uninstall forgets the shared secret, so the next install of that tenant is proven like a new one.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bitbucket_sandbox::protocol::qsh;
+use bitbucket_sandbox::{Action, Fault, InstallRequest, Installed, NewRepository, Sandbox, SandboxConfig};
+use serde_json::{Value, json};
+use tracebucket::error::AppError;
+use tracebucket::features::accounts::Role;
+use tracebucket::features::installs::{self, InstallStatus, Installation};
+use tracebucket::features::links;
+use tracebucket::kit::clock::Clock;
+use tracebucket::kit::crypto::hmac_sha256;
+use tracebucket::kit::jobs::JobState;
+
+use crate::support::world::{World, bitbucket_and_app, hidden, install, link_by_hand};
+use crate::support::{Backend, Options, TestApp};
+
+const INSTALLED: &str = "/extensions/bitbucket/installed/";
+const UNINSTALLED: &str = "/extensions/bitbucket/uninstalled/";
+const SETUP: &str = "/extensions/bitbucket/setup/";
+const CONFIRM: &str = "/extensions/bitbucket/setup/confirm/";
+
+/// Writes one test for each database, with a Bitbucket beside the application.
+macro_rules! with_bitbucket {
+    ($(async fn $name:ident($bitbucket:ident, $t:ident) $body:block)+) => {
+        $(mod $name {
+            #[allow(unused_imports, reason = "not every body needs the names around it")]
+            use super::*;
+            async fn story($bitbucket: Sandbox, $t: TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                let (bitbucket, t, _folder) = bitbucket_and_app(Backend::Sqlite).await;
+                story(bitbucket, t).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                let (bitbucket, t, _folder) = bitbucket_and_app(Backend::Postgres).await;
+                story(bitbucket, t).await;
+            }
+        })+
+    };
+}
+
+async fn try_install(t: &TestApp, bitbucket: &Sandbox, workspace: &str, client_key: Option<&str>) -> Installed {
+    bitbucket
+        .install(InstallRequest {
+            workspace: workspace.into(),
+            descriptor_uri: Some(t.url("/extensions/bitbucket/descriptor/")),
+            client_key: client_key.map(str::to_owned),
+            ..InstallRequest::default()
+        })
+        .await
+        .unwrap()
+}
+
+async fn stored(t: &TestApp, client_key: &str) -> Option<Installation> {
+    let key = client_key.to_owned();
+    t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_by_client_key(conn, &key)?)).await.unwrap()
+}
+
+async fn opens(t: &TestApp, id: installs::InstallationId) -> bool {
+    let sealed =
+        t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_sealed(conn, id)?)).await.unwrap().unwrap();
+    sealed.credential(&t.app.sealer).unwrap().is_some()
+}
+
+#[derive(diesel::QueryableByName)]
+struct Sealed {
+    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Binary>)]
+    sealed_secret: Option<Vec<u8>>,
+}
+
+/// The column as it rests.
+async fn sealed_secret(t: &TestApp) -> Option<Vec<u8>> {
+    t.app
+        .db
+        .read(|conn| {
+            use diesel::RunQueryDsl;
+            let row: Sealed = diesel::sql_query("SELECT sealed_secret FROM installations").get_result(conn)?;
+            Ok::<_, AppError>(row.sealed_secret)
+        })
+        .await
+        .unwrap()
+}
+
+/// Status, body and a header of an answer.
+struct Answer {
+    status: u16,
+    body: String,
+    retry_after: Option<String>,
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    Answer {
+        status: response.status().as_u16(),
+        retry_after: response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        body: response.text().await.unwrap(),
+    }
+}
+
+async fn post(t: &TestApp, path: &str, body: impl Into<reqwest::Body>, token: Option<&str>) -> Answer {
+    let mut request = t.http.post(t.url(path)).body(body);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("JWT {token}"));
+    }
+    send(request).await
+}
+
+/// A token with exactly these claims and this header, signed with HMAC-SHA256.
+fn forge(header: &Value, claims: &Value, secret: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let tag = hmac_sha256(secret.as_bytes(), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+fn now() -> i64 {
+    Clock::system().now().secs()
+}
+
+fn hs256() -> Value {
+    json!({ "typ": "JWT", "alg": "HS256" })
+}
+
+fn claims(client_key: &str, method: &str, path: &str) -> Value {
+    json!({ "iss": client_key, "iat": now(), "exp": now() + 180, "qsh": qsh::hash(method, path, "") })
+}
+
+fn good_token(bitbucket: &Sandbox, client_key: &str, method: &str, path: &str) -> String {
+    let secret = bitbucket.shared_secret(client_key).unwrap();
+    forge(&hs256(), &claims(client_key, method, path), secret.expose())
+}
+
+fn install_body(client_key: &str, secret: &str, uuid: &str) -> Value {
+    json!({
+        "key": "sentry-bitbucket", "eventType": "installed", "productType": "bitbucket",
+        "baseUrl": "http://127.0.0.1:1", "baseApiUrl": "http://127.0.0.1:1", "publicKey": "123abcDEFg",
+        "clientKey": client_key, "sharedSecret": secret,
+        "principal": { "type": "team", "username": "sentryuser", "uuid": uuid },
+        "user": { "type": "user", "display_name": "Sentry User" },
+    })
+}
+
+const SOME_UUID: &str = "{e123f456-c789-4a10-b123-456789abcdef}";
+
+with_bitbucket! {
+    async fn the_real_handshake(bitbucket, t) {
+        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+        let row = stored(&t, &client_key).await.unwrap();
+        assert_eq!((row.status, row.principal_name.as_str(), row.principal_type.as_str()), (InstallStatus::Live, "acme", "team"));
+        assert_eq!(row.domain_name, "bitbucket.org/acme");
+        assert!(opens(&t, row.id).await);
+        // Exactly one proof call, before anything else.
+        let calls = bitbucket.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert!(calls[0].path.starts_with("/2.0/workspaces/%7B") && calls[0].path.ends_with("/hooks"));
+        // The secret does not rest in the clear.
+        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
+        let sealed = sealed_secret(&t).await.unwrap();
+        assert!(!sealed.windows(secret.len()).any(|part| part == secret.as_bytes()));
+        // The browser is welcome, and the address of the page is a claim and no session.
+        let page = t.http.get(&redirect).header("accept", "text/html").send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        assert!(page.headers().get("set-cookie").is_none());
+        let html = page.text().await.unwrap();
+        assert!(html.contains("Sign in to continue") && html.contains("acme"), "{html}");
+        assert!(bitbucket.take_violations().is_empty());
+        assert_eq!(t.app.db.read(|conn| Ok::<_, AppError>(tracebucket::kit::jobs::counts(conn)?)).await.unwrap().ready, 0);
+    }
+
+    async fn bodies_that_cannot_be_used(bitbucket, t) {
+        let key = "connection:9";
+        let mut rows: Vec<(&str, Vec<u8>, bool)> = vec![
+            ("empty", Vec::new(), true),
+            ("blank", b" \n".to_vec(), true),
+            ("not JSON", b"{".to_vec(), true),
+            ("not UTF-8", b"\xff\xfe{}".to_vec(), true),
+            ("an array", b"[]".to_vec(), true),
+            ("no clientKey", b"{}".to_vec(), true),
+            ("empty clientKey", br#"{"clientKey":""}"#.to_vec(), true),
+            ("number as clientKey", br#"{"clientKey":7}"#.to_vec(), true),
+        ];
+        for uuid in ["../hook_events?ignored=", "e123f456-c789-4a10-b123-456789abcdef", "{E123F456-C789-4A10-B123-456789ABCDEF}", ""] {
+            rows.push(("uuid", install_body(key, "s", uuid).to_string().into_bytes(), false));
+        }
+        rows.push(("no secret", install_body(key, "", SOME_UUID).to_string().into_bytes(), false));
+        for (what, body, is_empty) in rows {
+            let answer = post(&t, INSTALLED, body, None).await;
+            assert_eq!(answer.status, 400, "{what}: {}", answer.body);
+            assert_eq!(answer.body.is_empty(), is_empty, "{what}: {}", answer.body);
+        }
+        let answer = post(&t, INSTALLED, vec![b' '; 70_000], None).await;
+        assert_eq!(answer.status, 413);
+        assert_eq!(send(t.http.get(t.url(INSTALLED))).await.status, 405);
+        assert!(bitbucket.calls().is_empty(), "nobody was called");
+        assert!(stored(&t, key).await.is_none());
+    }
+
+    async fn a_secret_that_bitbucket_refuses_is_not_stored(bitbucket, t) {
+        let uuid = bitbucket.create_workspace("gamma").unwrap().uuid;
+        // Nobody has installed anything: Bitbucket knows no such tenant.
+        let body = install_body("connection:99", "made up", &uuid).to_string();
+        let answer = post(&t, INSTALLED, body, None).await;
+        assert_eq!(answer.status, 401, "{}", answer.body);
+        assert!(stored(&t, "connection:99").await.is_none());
+        let rules: Vec<_> = bitbucket.take_violations();
+        assert_eq!(rules.len(), 1, "the proof call was judged: {rules:?}");
+        // The body did not steer where we called: its base URLs lead to a closed port.
+        assert_eq!(bitbucket.calls().len(), 1);
+    }
+
+    async fn what_the_proof_call_meets_decides(bitbucket, t) {
+        let status = |status, retry_after| Action::Status { status, retry_after, body: None };
+        let rows = [
+            (status(400, None), 401, None),
+            (status(401, None), 401, None),
+            (status(403, None), 401, None),
+            (status(404, None), 401, None),
+            (status(410, None), 401, None),
+            (status(418, None), 401, None),
+            (status(429, Some(7)), 503, Some("7")),
+            (status(429, None), 503, Some("30")),
+            (status(500, None), 503, Some("30")),
+            (status(503, Some(11)), 503, Some("11")),
+            (status(555, None), 503, Some("30")),
+            (Action::Redirect { url: "https://elsewhere.example/".into(), status: None }, 503, Some("30")),
+            (Action::Garbage, 503, Some("30")),
+            (Action::Half, 503, Some("30")),
+            (Action::DropBefore, 503, Some("30")),
+            (Action::Slow { ms: 8_500 }, 503, Some("30")),
+        ];
+        // A first install leaves nothing behind.
+        for (action, expected) in [(status(403, None), 401), (status(500, None), 503), (Action::DropBefore, 503)] {
+            bitbucket.add_fault(Fault::once("GET", "/hooks", action));
+            let installed = try_install(&t, &bitbucket, "acme", None).await;
+            assert_eq!(installed.status, expected, "{}", installed.body);
+            assert!(stored(&t, &installed.client_key).await.is_none());
+        }
+        // And without a fault it is taken.
+        let (client_key, _) = install(&t, &bitbucket, "acme").await;
+        // The same proof for a tenant whose reset was allowed, so that this test can see the whole answer.
+        let (key, at) = (client_key.clone(), t.app.clock.now());
+        let before = t.app.db.write(move |tx| installs::allow_reset(tx, &key, at)).await.unwrap();
+        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
+        let body = install_body(&client_key, &secret, &before.principal_uuid).to_string();
+        for (action, expected, retry_after) in rows {
+            let what = format!("{action:?}");
+            bitbucket.add_fault(Fault::once("GET", "/hooks", action));
+            let answer = post(&t, INSTALLED, body.clone(), None).await;
+            assert_eq!((answer.status, answer.retry_after.as_deref()), (expected, retry_after), "{what}: {}", answer.body);
+            assert_eq!(stored(&t, &client_key).await.unwrap(), before, "{what}");
+        }
+        assert_eq!(post(&t, INSTALLED, body, None).await.status, 200);
+        assert!(bitbucket.take_violations().is_empty());
+    }
+
+    async fn a_tenant_that_lives_here_must_sign(bitbucket, t) {
+        bitbucket.create_workspace("beta").unwrap();
+        let (client_key, _) = install(&t, &bitbucket, "acme").await;
+        let (other_key, _) = install(&t, &bitbucket, "beta").await;
+        let before = stored(&t, &client_key).await.unwrap();
+        let body = install_body(&client_key, "stolen", &before.principal_uuid).to_string();
+        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
+        let other = bitbucket.shared_secret(&other_key).unwrap().expose().to_owned();
+        bitbucket.clear_calls();
+        let own = claims(&client_key, "POST", INSTALLED);
+        let expired = { let mut c = own.clone(); c["exp"] = json!(now() - 61); c };
+        let rows = [
+            ("unsigned", None, 401),
+            ("no token", Some("nonsense".to_owned()), 401),
+            ("wrong secret", Some(forge(&hs256(), &own, "guess")), 401),
+            ("another tenant's secret", Some(forge(&hs256(), &own, &other)), 401),
+            ("unknown tenant", Some(forge(&hs256(), &claims("connection:0", "POST", INSTALLED), &secret)), 401),
+            ("expired", Some(forge(&hs256(), &expired, &secret)), 401),
+            ("another path", Some(forge(&hs256(), &claims(&client_key, "POST", UNINSTALLED), &secret)), 401),
+            ("another method", Some(forge(&hs256(), &claims(&client_key, "GET", INSTALLED), &secret)), 401),
+            ("another tenant's token", Some(good_token(&bitbucket, &other_key, "POST", INSTALLED)), 403),
+        ];
+        for (what, token, expected) in rows {
+            let answer = post(&t, INSTALLED, body.clone(), token.as_deref()).await;
+            assert_eq!(answer.status, expected, "{what}: {}", answer.body);
+        }
+        let after = stored(&t, &client_key).await.unwrap();
+        assert_eq!(after, before, "nothing changed");
+        assert!(bitbucket.calls().is_empty(), "no proof call either");
+        let token = good_token(&bitbucket, &client_key, "GET", SETUP);
+        assert_eq!(send(t.http.get(t.url(SETUP)).query(&[("jwt", token)])).await.status, 200, "the old secret still works");
+
+        // Signed, it is taken: the new secret counts at once and the old one no more, without a proof call.
+        let again = try_install(&t, &bitbucket, "acme", None).await;
+        assert_eq!(again.status, 200, "{}", again.body);
+        assert_eq!(again.client_key, client_key);
+        assert!(bitbucket.calls().is_empty());
+        let renewed = stored(&t, &client_key).await.unwrap();
+        assert_eq!(renewed.generation, before.generation + 1);
+        assert_eq!((renewed.principal_uuid, renewed.principal_name), (before.principal_uuid.clone(), before.principal_name.clone()));
+        let old = forge(&hs256(), &claims(&client_key, "GET", SETUP), &secret);
+        assert_eq!(send(t.http.get(t.url(SETUP)).query(&[("jwt", old)])).await.status, 401);
+        let new = good_token(&bitbucket, &client_key, "GET", SETUP);
+        assert_eq!(send(t.http.get(t.url(SETUP)).query(&[("jwt", new)])).await.status, 200);
+
+        // A signed install without a principal leaves what is known; one without a secret is refused.
+        let mut bare = install_body(&client_key, "the next one", "");
+        bare.as_object_mut().unwrap().remove("principal");
+        let token = good_token(&bitbucket, &client_key, "POST", INSTALLED);
+        let answer = post(&t, INSTALLED, bare.to_string(), Some(&token)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.body.is_empty());
+        let row = stored(&t, &client_key).await.unwrap();
+        assert_eq!((row.principal_uuid, row.principal_name), (before.principal_uuid, before.principal_name));
+        bare.as_object_mut().unwrap().remove("sharedSecret");
+        let token = forge(&hs256(), &claims(&client_key, "POST", INSTALLED), "the next one");
+        assert_eq!(post(&t, INSTALLED, bare.to_string(), Some(&token)).await.status, 400);
+    }
+
+    async fn every_wrong_setup_token_is_a_plain_page(bitbucket, t) {
+        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
+        let good = claims(&client_key, "GET", SETUP);
+        let with = |name: &str, value: Value| { let mut c = good.clone(); c[name] = value; c };
+        let without = |name: &str| { let mut c = good.clone(); c.as_object_mut().unwrap().remove(name); c };
+        let sign = |claims: &Value| forge(&hs256(), claims, &secret);
+        let head = |header: Value| forge(&header, &good, &secret);
+        let rows = [
+            ("jwt_signature", forge(&hs256(), &good, "guess")),
+            ("jwt_signature", forge(&hs256(), &good, "")),
+            ("jwt_expired", sign(&with("exp", json!(now() - 61)))),
+            ("jwt_not_yet_valid", sign(&with("iat", json!(now() + 75)))),
+            ("jwt_not_yet_valid", sign(&with("nbf", json!(now() + 75)))),
+            ("jwt_unknown_tenant", sign(&with("iss", json!("connection:404")))),
+            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "none" }))),
+            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "RS256" }))),
+            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "hs256" }))),
+            ("jwt_algorithm", head(json!({ "typ": "JWT" }))),
+            ("jwt_key_id", head(json!({ "typ": "JWT", "alg": "HS256", "kid": "a" }))),
+            ("jwt_key_id", head(json!({ "typ": "JWT", "alg": "RS256", "kid": null }))),
+            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("GET", CONFIRM, ""))))),
+            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("POST", SETUP, ""))))),
+            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("GET", SETUP, "org=acme"))))),
+            ("jwt_query_hash", sign(&with("qsh", json!("context-qsh")))),
+            ("jwt_missing_claim", sign(&without("iss"))),
+            ("jwt_missing_claim", sign(&without("exp"))),
+            ("jwt_missing_claim", sign(&without("qsh"))),
+            ("jwt_malformed", "abc".to_owned()),
+            ("jwt_malformed", "a.b.c".to_owned()),
+            ("jwt_malformed", sign(&good).replace('.', "..")),
+            ("jwt_malformed", "x".repeat(20_000)),
+            ("jwt_missing", String::new()),
+        ];
+        for (code, token) in &rows {
+            let answer = send(t.http.get(t.url(SETUP)).query(&[("jwt", token)])).await;
+            assert_eq!(answer.status, 401, "{code}: {token}");
+            assert!(answer.body.contains(code), "{code} in {}", answer.body);
+            assert!(token.len() < 5 || !answer.body.contains(token.as_str()), "the page does not repeat the token");
+        }
+        let token = sign(&good);
+        let twice = send(t.http.get(t.url(SETUP)).query(&[("jwt", &token), ("jwt", &token)])).await;
+        assert_eq!((twice.status, twice.body.contains("jwt_ambiguous")), (401, true));
+        let both = t.http.get(t.url(SETUP)).query(&[("jwt", &token)]).header("authorization", format!("JWT {token}"));
+        let both = send(both).await;
+        assert_eq!((both.status, both.body.contains("jwt_ambiguous")), (401, true));
+        assert_eq!(send(t.http.get(t.url(SETUP))).await.status, 401, "no token at all");
+        assert_eq!(send(t.http.get(t.url(SETUP)).query(&[("claim", "made.up")])).await.status, 401);
+
+        // What is good is taken: in the query, in the header, within the leeway, with a fresh parameter in the hash.
+        let late = sign(&with("exp", json!(now() - 50)));
+        let hashed = sign(&with("qsh", json!(qsh::hash("GET", SETUP, "org=acme"))));
+        for request in [
+            t.http.get(&redirect),
+            t.http.get(t.url(SETUP)).query(&[("jwt", &token)]),
+            t.http.get(t.url(SETUP)).header("authorization", format!("JWT {token}")),
+            t.http.get(t.url(SETUP)).query(&[("jwt", &late)]),
+            t.http.get(t.url(SETUP)).query(&[("org", "acme"), ("jwt", hashed.as_str())]),
+        ] {
+            let answer = send(request).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+    }
+
+    async fn only_an_owner_or_manager_of_the_organization_links(bitbucket, t) {
+        let acme = t.tenant("acme").await;
+        let rival = t.tenant("rival").await;
+        let member = t.member(&acme.org, Role::Member).await;
+        let manager = t.member(&acme.org, Role::Manager).await;
+        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+        let nothing = || async {
+            for tenant in [&acme, &rival] {
+                let list = t.get(&format!("/api/0/organizations/{}/integrations/", tenant.org.slug), &tenant.token, 200).await;
+                assert_eq!(list, json!([]));
+            }
+        };
+        let get = |cookie: String, url: String| send(t.http.get(url).header("cookie", cookie).header("accept", "text/html"));
+
+        // Whose claim? Anybody's with the link; here the other organization's owner has it.
+        let rival_cookie = t.session(&rival.owner).await;
+        let html = get(rival_cookie.clone(), redirect.clone()).await.body;
+        assert!(html.contains("value=\"rival\"") && !html.contains("value=\"acme\""), "{html}");
+        let claim = hidden(&html, "claim");
+        let confirm = |org: &str| format!("{}?claim={claim}&org={org}", t.url(CONFIRM));
+
+        // Nobody is signed in.
+        let signed_out = send(t.http.get(&redirect).header("accept", "text/html")).await;
+        assert_eq!(signed_out.status, 200);
+        assert!(signed_out.body.contains("/sign-in/?next=%2Fextensions%2Fbitbucket%2Fsetup%2F%3Fclaim%3D"), "{}", signed_out.body);
+        let page = t.http.get(confirm("acme")).header("accept", "text/html").send().await.unwrap();
+        assert_eq!(page.status(), 303, "to the sign-in page");
+        let form = |csrf: &str, org: &str| vec![("claim", claim.clone()), ("org", org.to_owned()), ("csrf", csrf.to_owned())];
+        let submit = |cookie: Option<&str>, form: Vec<(&'static str, String)>| {
+            let mut request = t.http.post(t.url(CONFIRM)).header("origin", &t.base).form(&form);
+            if let Some(cookie) = cookie {
+                request = request.header("cookie", cookie);
+            }
+            send(request)
+        };
+        assert_eq!(submit(None, form("", "acme")).await.status, 401);
+        nothing().await;
+
+        // A plain member of the organization.
+        let member_cookie = t.session(&member).await;
+        let html = get(member_cookie.clone(), redirect.clone()).await.body;
+        assert!(html.contains("not owner or manager"), "{html}");
+        assert_eq!(get(member_cookie.clone(), confirm("acme")).await.status, 403);
+        let csrf = hidden(&html, "csrf");
+        assert_eq!(submit(Some(&member_cookie), form(&csrf, "acme")).await.status, 403);
+        nothing().await;
+
+        // The owner of another organization.
+        assert_eq!(get(rival_cookie.clone(), confirm("acme")).await.status, 404);
+        let page = get(rival_cookie.clone(), confirm("rival")).await;
+        assert_eq!(page.status, 200);
+        let csrf = hidden(&page.body, "csrf");
+        assert_eq!(submit(Some(&rival_cookie), form(&csrf, "acme")).await.status, 404);
+        nothing().await;
+
+        // A form of another site, one without its token, one with another's.
+        let manager_cookie = t.session(&manager).await;
+        let page = get(manager_cookie.clone(), confirm("acme")).await;
+        assert!(page.body.contains("Connect to ACME?") && page.body.contains("acme"), "{}", page.body);
+        let own = hidden(&page.body, "csrf");
+        let foreign = t.http.post(t.url(CONFIRM)).header("origin", "https://evil.example").header("cookie", &manager_cookie).form(&form(&own, "acme"));
+        assert_eq!(send(foreign).await.status, 403);
+        assert_eq!(submit(Some(&manager_cookie), form("", "acme")).await.status, 403);
+        assert_eq!(submit(Some(&manager_cookie), form(&csrf, "acme")).await.status, 403);
+        nothing().await;
+
+        // A claim that nobody made.
+        let mut made_up = form(&own, "acme");
+        made_up[0].1 = format!("{claim}A");
+        assert_eq!(submit(Some(&manager_cookie), made_up).await.status, 401);
+        nothing().await;
+
+        // The manager.
+        assert_eq!(submit(Some(&manager_cookie), form(&own, "acme")).await.status, 303);
+        let list = t.get("/api/0/organizations/acme/integrations/", &acme.token, 200).await;
+        assert_eq!(list[0]["externalId"], json!(client_key));
+        // One installation may serve several organizations; connecting again changes nothing.
+        link_by_hand(&t, &redirect, &rival_cookie, "rival").await;
+        link_by_hand(&t, &redirect, &manager_cookie, "acme").await;
+        for tenant in [&acme, &rival] {
+            let list = t.get(&format!("/api/0/organizations/{}/integrations/", tenant.org.slug), &tenant.token, 200).await;
+            assert_eq!(list.as_array().unwrap().len(), 1);
+        }
+    }
+
+    async fn a_claim_ends_with_the_install_it_was_made_for(bitbucket, t) {
+        let acme = t.tenant("acme").await;
+        let cookie = t.session(&acme.owner).await;
+        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+        let html = send(t.http.get(&redirect).header("cookie", &cookie)).await.body;
+        let claim = hidden(&html, "claim");
+        let page = || send(t.http.get(t.url(SETUP)).query(&[("claim", &claim)]).header("cookie", &cookie));
+        assert_eq!(page().await.status, 200);
+        assert_eq!(bitbucket.uninstall(&client_key).await.unwrap().0, 200);
+        assert_eq!(page().await.status, 401, "at once, although it was cached");
+        assert_eq!(send(t.http.get(&redirect)).await.status, 401);
+        install(&t, &bitbucket, "acme").await;
+        assert_eq!(page().await.status, 401, "another install");
+        assert!(bitbucket.take_violations().is_empty());
+    }
+
+    async fn a_lost_secret_needs_the_operator(bitbucket, t) {
+        let (client_key, _) = install(&t, &bitbucket, "acme").await;
+        // Bitbucket forgets the install, and we did not hear of it: its token was too old.
+        bitbucket.set_clock(Some("2026-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(bitbucket.uninstall(&client_key).await.unwrap().0, 400);
+        bitbucket.set_clock(None);
+        let refused = try_install(&t, &bitbucket, "acme", None).await;
+        assert_eq!((refused.status, refused.client_key.as_str()), (401, client_key.as_str()));
+        let (key, at) = (client_key.clone(), t.app.clock.now());
+        t.app.db.write(move |tx| installs::allow_reset(tx, &key, at)).await.unwrap();
+        // Allowed is not believed: it must still be proven.
+        let uuid = stored(&t, &client_key).await.unwrap().principal_uuid;
+        let guess = install_body(&client_key, "guess", &uuid).to_string();
+        assert_eq!(post(&t, INSTALLED, guess, None).await.status, 401);
+        assert_eq!(bitbucket.take_violations().len(), 1);
+        assert_eq!(try_install(&t, &bitbucket, "acme", None).await.status, 200);
+        let row = stored(&t, &client_key).await.unwrap();
+        assert!(!row.reset_allowed, "for one install");
+        let guess = install_body(&client_key, "guess", &uuid).to_string();
+        assert_eq!(post(&t, INSTALLED, guess, None).await.status, 401);
+        assert!(bitbucket.take_violations().is_empty(), "no proof call any more");
+    }
+}
+
+async fn uninstall_and_return(backend: Backend) {
+    let world = World::new(backend).await;
+    let (t, bitbucket, key) = (&world.t, &world.bitbucket, world.client_key.as_str());
+    let integrations = "/api/0/organizations/acme/integrations/";
+    let secrets_of = |fresh| async move {
+        let repo = t.app.db.read(|conn| Ok::<_, AppError>(links::list_repos(conn, tracebucket::features::accounts::OrgId(1), &links::RepoFilter::default(), 0, 10)?)).await.unwrap();
+        let uuid = repo[0].external_id.clone().unwrap();
+        links::repo_secrets(&t.app, repo[0].org_id, &uuid, fresh).await.unwrap()
+    };
+    let before = secrets_of(false).await.expect("the repository has a secret");
+    let installation = stored(t, key).await.unwrap();
+
+    // Unsigned, or signed by somebody else, it is nothing.
+    bitbucket.create_workspace("beta").unwrap();
+    let (other, _) = install(t, bitbucket, "beta").await;
+    let body = json!({ "clientKey": key }).to_string();
+    let wrong = forge(&hs256(), &claims(key, "POST", UNINSTALLED), "guess");
+    let of_installed = good_token(bitbucket, key, "POST", INSTALLED);
+    let others = good_token(bitbucket, &other, "POST", UNINSTALLED);
+    for (what, token) in [("unsigned", None), ("wrong", Some(wrong)), ("path", Some(of_installed)), ("other", Some(others))] {
+        let answer = post(t, UNINSTALLED, body.clone(), token.as_deref()).await;
+        assert_eq!(answer.status, 400, "{what}: {}", answer.body);
+    }
+    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
+
+    // Work that waits for the link is called off; the other organization's is not.
+    let (org, link) = (world.tenant.org.id, links::LinkId(world.integration.parse().unwrap()));
+    let at = t.app.clock.now();
+    t.app
+        .db
+        .write(move |tx| Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(tx, &links::SyncRepos { org, link }, at)?))
+        .await
+        .unwrap();
+    bitbucket.clear_calls();
+    let (status, _) = bitbucket.uninstall(key).await.unwrap();
+    assert_eq!(status, 200);
+    let waiting = jobs(t, JobState::Ready).await;
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert!(!opens(t, installation.id).await, "the secret is forgotten");
+    let link = &t.get(integrations, &world.tenant.token, 200).await[0];
+    assert_eq!((link["status"].as_str(), link["organizationIntegrationStatus"].as_str()), (Some("disabled"), Some("disabled")));
+    let all = t.get("/api/0/organizations/acme/repos/?status=", &world.tenant.token, 200).await;
+    assert_eq!(all[0]["status"], "disabled", "history stays");
+    assert!(secrets_of(false).await.is_none(), "at once, although it was cached");
+    let found = t.get(&format!("{integrations}{}/repos/", world.integration), &world.tenant.token, 200).await;
+    assert_eq!(found, json!({ "repos": [] }));
+    // Its token is worth nothing now.
+    let answer = post(t, UNINSTALLED, body.clone(), Some(&good_token(bitbucket, key, "POST", UNINSTALLED))).await;
+    assert_eq!(answer.status, 400);
+    t.run_jobs().await;
+    assert!(bitbucket.calls().is_empty(), "nobody calls for it: {:?}", bitbucket.calls());
+
+    // The tenant id comes back for another workspace: that is somebody else.
+    assert_eq!(try_install(t, bitbucket, "beta", Some(key)).await.status, 200);
+    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "disabled");
+    assert!(secrets_of(true).await.is_none());
+    assert_eq!(bitbucket.uninstall(key).await.unwrap().0, 200);
+
+    // It comes back for the same workspace: everything is taken up, with the same hook secret.
+    assert_eq!(try_install(t, bitbucket, "acme", Some(key)).await.status, 200);
+    t.run_jobs().await;
+    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
+    let all = t.get("/api/0/organizations/acme/repos/", &world.tenant.token, 200).await;
+    assert_eq!((all[0]["id"].as_str(), all[0]["status"].as_str()), (Some(world.repo.as_str()), Some("active")));
+    let after = secrets_of(true).await.expect("in use again");
+    assert_eq!(after.secrets[0].expose(), before.secrets[0].expose(), "hook secrets survive");
+    assert_eq!(bitbucket.call_counts().get("PUT /2.0/repositories/{workspace}/{repo}/hooks/{uid}").copied().unwrap_or(0), 1, "{:?}", bitbucket.call_counts());
+    world.finish().await;
+}
+
+async fn jobs(t: &TestApp, state: JobState) -> Vec<String> {
+    let filter = tracebucket::kit::jobs::Filter { state: Some(state), ..tracebucket::kit::jobs::Filter::default() };
+    let rows = t.app.db.read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 100)?)).await.unwrap();
+    rows.into_iter().map(|job| job.kind).filter(|kind| kind.starts_with("links.") && kind != "links.check_hooks").collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uninstall_and_return_on_sqlite() {
+    uninstall_and_return(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uninstall_and_return_on_postgres() {
+    uninstall_and_return(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_good_for_ten_minutes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("bitbucket");
+    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data))).await.unwrap().unwrap();
+    bitbucket.create_workspace("acme").unwrap();
+    bitbucket.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
+    let clock = Clock::fixed(Clock::system().now());
+    let settings = vec![("bitbucket_api_url", bitbucket.url().to_owned()), ("bitbucket_web_url", bitbucket.url().to_owned())];
+    let t = TestApp::start_with(Backend::Sqlite, Options { settings, clock: Some(clock.clone()) }).await;
+    let acme = t.tenant("acme").await;
+    let cookie = t.session(&acme.owner).await;
+    let (_, redirect) = install(&t, &bitbucket, "acme").await;
+    let claim = hidden(&send(t.http.get(&redirect).header("cookie", &cookie)).await.body, "claim");
+    let page = || send(t.http.get(t.url(SETUP)).query(&[("claim", &claim)]).header("cookie", &cookie));
+    clock.advance(Duration::from_secs(599));
+    assert_eq!(page().await.status, 200);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(page().await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_install_that_cannot_be_proven_says_when_to_come_back() {
+    let (bitbucket, t, _folder) = bitbucket_and_app(Backend::Sqlite).await;
+    let url = bitbucket.url().to_owned();
+    bitbucket.stop();
+    let body = install_body("connection:1", "secret", SOME_UUID).to_string();
+    let answer = post(&t, INSTALLED, body, None).await;
+    assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("30")), "{url} is gone: {}", answer.body);
+    assert!(stored(&t, "connection:1").await.is_none());
+}
