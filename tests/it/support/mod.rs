@@ -1,7 +1,7 @@
 //! The test application: the real one, on a fresh database, on a port of its own.
 
-pub mod program;
 pub mod client;
+pub mod program;
 pub mod world;
 pub mod sdk;
 
