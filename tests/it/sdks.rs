@@ -26,7 +26,7 @@ impl TestApp {
     }
 
     /// The only group there is and its latest event, once workers have done what there is to do.
-    async fn only_group(&self, tenant: &Tenant) -> (Value, Value) {
+    async fn only_group_and_event(&self, tenant: &Tenant) -> (Value, Value) {
         self.run_jobs().await;
         let org = &tenant.org.slug;
         let groups = self
@@ -53,7 +53,7 @@ impl TestApp {
     }
 
     async fn shows(&self, tenant: &Tenant, expected: &Expected<'_>) -> Value {
-        let (group, event) = self.only_group(tenant).await;
+        let (group, event) = self.only_group_and_event(tenant).await;
         assert_eq!(group["title"], expected.title, "{group}");
         assert_eq!(group["level"], expected.level, "{group}");
         assert_eq!(group["platform"], expected.platform, "{group}");
@@ -151,7 +151,7 @@ with_client! {
         let tenant = t.tenant("acme").await;
         let dsn = t.dsn(&tenant);
         client::run(client::python("python/crash.py", &[dsn.as_str(), "--times", "7"]), "", PATIENCE).await;
-        let (group, _) = t.only_group(&tenant).await;
+        let (group, _) = t.only_group_and_event(&tenant).await;
         assert_eq!(group["count"], "7", "{group}");
     }
 
