@@ -476,6 +476,9 @@ pub fn list_of_link(
         .load(conn)
 }
 
+/// Group, state, key and remote state of a ticket, for lists.
+pub type Badge = (GroupId, TicketStatus, Option<String>, Option<String>);
+
 /// Group, state, key and remote state of the tickets of several groups, for lists.
 ///
 /// # Errors
@@ -484,7 +487,7 @@ pub fn badges_of(
     conn: &mut Conn,
     org: OrgId,
     groups: &[GroupId],
-) -> QueryResult<Vec<(GroupId, TicketStatus, Option<String>, Option<String>)>> {
+) -> QueryResult<Vec<Badge>> {
     ticket_links::table
         .inner_join(tickets::table.on(tickets::id.eq(ticket_links::ticket_id)))
         .filter(ticket_links::org_id.eq(org))
