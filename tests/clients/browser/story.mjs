@@ -149,7 +149,7 @@ async function fullHouse(olga, dsn, source) {
   await olga.openError('RuntimeError: The night job did not start');
   await olga.openTicketForm('Link issue');
   await olga.chooseRepository();
-  const issue = olga.form.getByLabel('Issue', { exact: true });
+  const issue = olga.field('Issue');
   await issue.pressSequentially('division', { delay: 30 });
   await olga.form.getByRole('option', { name: /integer/ }).click();
   await olga.look('groups.detail', 'link');
@@ -209,7 +209,7 @@ async function linkAndNote(olga) {
   const { id } = await olga.openError('RuntimeError: The night job did not start');
   await olga.openTicketForm('Link issue');
   await olga.chooseRepository();
-  await olga.form.getByLabel('Issue', { exact: true }).fill('#1');
+  await olga.field('Issue').fill('#1');
   await olga.form.getByLabel('Comment').fill('The same cause, I think.');
   await olga.press('Link issue');
   await olga.ticket(1);
