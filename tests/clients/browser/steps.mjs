@@ -222,8 +222,9 @@ async function command(program, args, options = {}) {
   }
 }
 
+// Runs a script in its own folder: a crash report holds the command line, and pictures show it.
 export function python(config, script, ...args) {
-  return command(config.python, [script, ...args]);
+  return command(config.python, [path.basename(script), ...args], { cwd: path.dirname(script) });
 }
 
 export function git(folder, ...args) {
