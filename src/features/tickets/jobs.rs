@@ -86,7 +86,10 @@ impl Job for SyncStatus {
 }
 
 fn again(reason: &str, after: Option<Duration>) -> Verdict {
-    Verdict::Retry { after, reason: reason.to_owned() }
+    Verdict::Retry {
+        after,
+        reason: reason.to_owned(),
+    }
 }
 
 fn verdict(error: TicketError) -> anyhow::Result<Verdict> {

@@ -55,13 +55,19 @@ pub async fn link(
 ) -> Result<Ticket, TicketError> {
     let typed = form.external_issue.trim().trim_start_matches('#');
     if typed.is_empty() {
-        return Err(TicketError::Field("externalIssue", "Issue ID is required".into()));
+        return Err(TicketError::Field(
+            "externalIssue",
+            "Issue ID is required".into(),
+        ));
     }
     let number: i64 = typed
         .parse()
         .ok()
         .filter(|number| *number > 0)
-        .ok_or(TicketError::Field("externalIssue", "This is not the number of an issue.".into()))?;
+        .ok_or(TicketError::Field(
+            "externalIssue",
+            "This is not the number of an issue.".into(),
+        ))?;
     if form.repo.trim().is_empty() {
         return Err(TicketError::Field("repo", "Repository is required".into()));
     }
@@ -129,7 +135,11 @@ async fn store_link(
             if !store::join(tx, org, group, ticket.id, now)? {
                 return Err(TicketError::AlreadyLinked);
             }
-            let for_group = Ticket { group_id: group, marker: format!("{}:{}", ticket.marker, now.0), ..ticket.clone() };
+            let for_group = Ticket {
+                group_id: group,
+                marker: format!("{}:{}", ticket.marker, now.0),
+                ..ticket.clone()
+            };
             log_linked(tx, &for_group, &made, false, &actor, now)?;
             store::set_default(tx, org, link, project, "repo", &repo)?;
             store::find(tx, org, ticket.id)?.ok_or(TicketError::NotFound)

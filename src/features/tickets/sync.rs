@@ -31,7 +31,10 @@ pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(),
             Ok::<_, TicketError>((org, group, project, tickets))
         })
         .await?;
-    for ticket in tickets.into_iter().filter(|ticket| ticket.state == TicketStatus::Linked) {
+    for ticket in tickets
+        .into_iter()
+        .filter(|ticket| ticket.state == TicketStatus::Linked)
+    {
         if let Some(change) = change_for(app, &org, &group, &project, &ticket) {
             tell(app, &ticket, &change).await?;
         }
@@ -40,7 +43,13 @@ pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(),
 }
 
 /// The change that the ticket has not been told yet.
-fn change_for(app: &App, org: &Org, group: &Group, project: &Project, ticket: &Ticket) -> Option<Change> {
+fn change_for(
+    app: &App,
+    org: &Org,
+    group: &Group,
+    project: &Project,
+    ticket: &Ticket,
+) -> Option<Change> {
     let told = ticket.synced.as_deref().unwrap_or_default();
     let url = super::permalink(app, &org.slug, group.id);
     let name = format!("[{}]({url})", group.short_id(project));
@@ -48,7 +57,11 @@ fn change_for(app: &App, org: &Org, group: &Group, project: &Project, ticket: &T
         GroupStatus::Resolved => {
             let reason = format!("resolved:{}", group.resolved_at.map_or(0, |at| at.0));
             let text = format!("{name} is resolved{}.", how(app, group));
-            (told != reason).then_some(Change { reason, state: TicketState::Resolved, text })
+            (told != reason).then_some(Change {
+                reason,
+                state: TicketState::Resolved,
+                text,
+            })
         }
         GroupStatus::Unresolved => {
             // Only what was told to be resolved is told to be open again.
@@ -57,11 +70,17 @@ fn change_for(app: &App, org: &Org, group: &Group, project: &Project, ticket: &T
                 Some(release) if group.substatus.as_deref() == Some("regressed") => {
                     format!(" It happened again in release {}.", text::one_line(release))
                 }
-                _ if group.substatus.as_deref() == Some("regressed") => " It happened again.".to_owned(),
+                _ if group.substatus.as_deref() == Some("regressed") => {
+                    " It happened again.".to_owned()
+                }
                 _ => String::new(),
             };
             let text = format!("{name} is unresolved again.{release}");
-            Some(Change { reason: format!("reopened:{since}"), state: TicketState::Open, text })
+            Some(Change {
+                reason: format!("reopened:{since}"),
+                state: TicketState::Open,
+                text,
+            })
         }
         GroupStatus::Ignored | GroupStatus::Deleting => None,
     }
@@ -71,10 +90,18 @@ fn change_for(app: &App, org: &Org, group: &Group, project: &Project, ticket: &T
 fn how(app: &App, group: &Group) -> String {
     let details = group.status_details();
     if let Some(commit) = details.get("inCommit") {
-        let field = |name: &str| commit.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let field = |name: &str| {
+            commit
+                .get(name)
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+        };
         let (hash, repository) = (field("commit"), field("repository"));
         let short = hash.get(..12).unwrap_or(hash);
-        return format!(" by commit [{short}]({}) in {repository}", app.bitbucket.web_commit(repository, hash));
+        return format!(
+            " by commit [{short}]({}) in {repository}",
+            app.bitbucket.web_commit(repository, hash)
+        );
     }
     match details.get("inRelease").and_then(|value| value.as_str()) {
         Some(version) => format!(" in release {}", text::one_line(version)),
@@ -84,10 +111,14 @@ fn how(app: &App, group: &Group) -> String {
 }
 
 async fn tell(app: &App, ticket: &Ticket, change: &Change) -> Result<(), TicketError> {
-    let Some(number) = ticket.number else { return Ok(()) };
+    let Some(number) = ticket.number else {
+        return Ok(());
+    };
     let backend = backends::open(app, ticket.org_id, ticket.link_id, &ticket.repo_name).await?;
     match tell_through(app, backend.as_ref(), ticket, number, change).await {
-        Err(Told::Tracker(BackendError::NotFound)) => gone(app, ticket, "The issue was deleted in Bitbucket.").await,
+        Err(Told::Tracker(BackendError::NotFound)) => {
+            gone(app, ticket, "The issue was deleted in Bitbucket.").await
+        }
         Err(Told::Tracker(BackendError::TrackerGone(text))) => gone(app, ticket, &text).await,
         Err(Told::Tracker(error)) => Err(error.into()),
         Err(Told::Us(error)) => Err(error),
@@ -121,7 +152,10 @@ async fn tell_through(
 ) -> Result<(), Told> {
     comment_once(app, backend, ticket, number, change).await?;
     let remote = backend.get(number).await?;
-    let done = remote.state.as_deref().is_some_and(|state| backend.is_done(state));
+    let done = remote
+        .state
+        .as_deref()
+        .is_some_and(|state| backend.is_done(state));
     let wanted = change.state == TicketState::Resolved;
     let (word, differs) = match change.state {
         // A ticket that a person closed with another word stays as the person left it.
@@ -135,9 +169,16 @@ async fn tell_through(
         Some(state) if !differs && done == wanted => state,
         _ => word.to_owned(),
     };
-    let (org, id, reason, now) = (ticket.org_id, ticket.id, change.reason.clone(), app.clock.now());
+    let (org, id, reason, now) = (
+        ticket.org_id,
+        ticket.id,
+        change.reason.clone(),
+        app.clock.now(),
+    );
     app.db
-        .write(move |tx| Ok::<_, TicketError>(store::set_synced(tx, org, id, &reason, &shown, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::set_synced(tx, org, id, &reason, &shown, now)?)
+        })
         .await?;
     Ok(())
 }
@@ -151,24 +192,39 @@ async fn comment_once(
     number: i64,
     change: &Change,
 ) -> Result<(), Told> {
-    let (org, id, reason, now) = (ticket.org_id, ticket.id, change.reason.clone(), app.clock.now());
+    let (org, id, reason, now) = (
+        ticket.org_id,
+        ticket.id,
+        change.reason.clone(),
+        app.clock.now(),
+    );
     let marker = format!("tb-{}", random_hex(10));
     let url = ticket.url.clone().unwrap_or_default();
     let body = format!("{}\n\n[{marker}]({url}#{marker})", change.text);
     let (comment, new) = app
         .db
-        .write(move |tx| Ok::<_, TicketError>(store::put_comment(tx, org, id, &reason, &marker, &body, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::put_comment(
+                tx, org, id, &reason, &marker, &body, now,
+            )?)
+        })
         .await?;
     if comment.remote_id.is_some() {
         return Ok(());
     }
-    let found = if new { None } else { backend.find_comment(number, &comment.marker).await? };
+    let found = if new {
+        None
+    } else {
+        backend.find_comment(number, &comment.marker).await?
+    };
     let remote_id = match found {
         Some(remote_id) => remote_id,
         None => backend.comment(number, &comment.body).await?,
     };
     app.db
-        .write(move |tx| Ok::<_, TicketError>(store::set_posted(tx, org, comment.id, &remote_id, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::set_posted(tx, org, comment.id, &remote_id, now)?)
+        })
         .await?;
     Ok(())
 }
@@ -178,7 +234,15 @@ async fn gone(app: &App, ticket: &Ticket, reason: &str) -> Result<(), TicketErro
     let (org, id, reason, now) = (ticket.org_id, ticket.id, reason.to_owned(), app.clock.now());
     app.db
         .write(move |tx| {
-            store::set_state(tx, org, id, TicketStatus::Linked, TicketStatus::Gone, &reason, now)?;
+            store::set_state(
+                tx,
+                org,
+                id,
+                TicketStatus::Linked,
+                TicketStatus::Gone,
+                &reason,
+                now,
+            )?;
             Ok(())
         })
         .await

@@ -19,6 +19,14 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn TicketBackend>, TicketError> {
     let connected = links::client_for_link(app, org, link).await?;
     let name = full_name.to_owned();
-    let known = app.db.read(move |conn| Ok::<_, TicketError>(links::find_repo_by_name(conn, org, &name)?)).await?;
-    Ok(Arc::new(bitbucket::BitbucketIssues::new(app, &connected, full_name, known.as_ref())?))
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, TicketError>(links::find_repo_by_name(conn, org, &name)?))
+        .await?;
+    Ok(Arc::new(bitbucket::BitbucketIssues::new(
+        app,
+        &connected,
+        full_name,
+        known.as_ref(),
+    )?))
 }
