@@ -174,7 +174,7 @@ with_client! {
         command.env("SENTRY_DSN", t.dsn(&tenant));
         client::run(command, "", PATIENCE).await;
         let event = t.shows(&tenant, &Expected {
-            title: "The night job did not start", level: "error", platform: "other", functions: &[],
+            title: "The night job did not start", level: "error", platform: "native", functions: &[],
         }).await;
         let host = event["tags"].as_array().unwrap().iter().find(|tag| tag["key"] == "host");
         assert_eq!(host.expect("a tag")["value"], "night-1");
