@@ -12,7 +12,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bitbucket_sandbox::protocol::qsh;
-use bitbucket_sandbox::{Action, Fault, InstallRequest, Installed, NewRepository, Sandbox, SandboxConfig};
+use bitbucket_sandbox::{
+    Action, Fault, InstallRequest, Installed, NewRepository, Sandbox, SandboxConfig,
+};
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::Role;
@@ -53,7 +55,14 @@ macro_rules! with_bitbucket {
     };
 }
 
-async fn try_install(t: &TestApp, bitbucket: &Sandbox, workspace: &str, client_key: Option<&str>) -> Installed {
+mod setup;
+
+async fn try_install(
+    t: &TestApp,
+    bitbucket: &Sandbox,
+    workspace: &str,
+    client_key: Option<&str>,
+) -> Installed {
     bitbucket
         .install(InstallRequest {
             workspace: workspace.into(),
@@ -67,12 +76,21 @@ async fn try_install(t: &TestApp, bitbucket: &Sandbox, workspace: &str, client_k
 
 async fn stored(t: &TestApp, client_key: &str) -> Option<Installation> {
     let key = client_key.to_owned();
-    t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_by_client_key(conn, &key)?)).await.unwrap()
+    t.app
+        .db
+        .read(move |conn| Ok::<_, AppError>(installs::find_by_client_key(conn, &key)?))
+        .await
+        .unwrap()
 }
 
 async fn opens(t: &TestApp, id: installs::InstallationId) -> bool {
-    let sealed =
-        t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_sealed(conn, id)?)).await.unwrap().unwrap();
+    let sealed = t
+        .app
+        .db
+        .read(move |conn| Ok::<_, AppError>(installs::find_sealed(conn, id)?))
+        .await
+        .unwrap()
+        .unwrap();
     sealed.credential(&t.app.sealer).unwrap().is_some()
 }
 
@@ -88,7 +106,8 @@ async fn sealed_secret(t: &TestApp) -> Option<Vec<u8>> {
         .db
         .read(|conn| {
             use diesel::RunQueryDsl;
-            let row: Sealed = diesel::sql_query("SELECT sealed_secret FROM installations").get_result(conn)?;
+            let row: Sealed =
+                diesel::sql_query("SELECT sealed_secret FROM installations").get_result(conn)?;
             Ok::<_, AppError>(row.sealed_secret)
         })
         .await
@@ -106,12 +125,20 @@ async fn send(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     Answer {
         status: response.status().as_u16(),
-        retry_after: response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        retry_after: response
+            .headers()
+            .get("retry-after")
+            .map(|value| value.to_str().unwrap().to_owned()),
         body: response.text().await.unwrap(),
     }
 }
 
-async fn post(t: &TestApp, path: &str, body: impl Into<reqwest::Body>, token: Option<&str>) -> Answer {
+async fn post(
+    t: &TestApp,
+    path: &str,
+    body: impl Into<reqwest::Body>,
+    token: Option<&str>,
+) -> Answer {
     let mut request = t.http.post(t.url(path)).body(body);
     if let Some(token) = token {
         request = request.header("authorization", format!("JWT {token}"));
@@ -326,171 +353,6 @@ with_bitbucket! {
         assert_eq!(post(&t, INSTALLED, bare.to_string(), Some(&token)).await.status, 400);
     }
 
-    async fn every_wrong_setup_token_is_a_plain_page(bitbucket, t) {
-        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
-        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
-        let good = claims(&client_key, "GET", SETUP);
-        let with = |name: &str, value: Value| { let mut c = good.clone(); c[name] = value; c };
-        let without = |name: &str| { let mut c = good.clone(); c.as_object_mut().unwrap().remove(name); c };
-        let sign = |claims: &Value| forge(&hs256(), claims, &secret);
-        let head = |header: Value| forge(&header, &good, &secret);
-        let rows = [
-            ("jwt_signature", forge(&hs256(), &good, "guess")),
-            ("jwt_signature", forge(&hs256(), &good, "")),
-            ("jwt_expired", sign(&with("exp", json!(now() - 61)))),
-            ("jwt_not_yet_valid", sign(&with("iat", json!(now() + 75)))),
-            ("jwt_not_yet_valid", sign(&with("nbf", json!(now() + 75)))),
-            ("jwt_unknown_tenant", sign(&with("iss", json!("connection:404")))),
-            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "none" }))),
-            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "RS256" }))),
-            ("jwt_algorithm", head(json!({ "typ": "JWT", "alg": "hs256" }))),
-            ("jwt_algorithm", head(json!({ "typ": "JWT" }))),
-            ("jwt_key_id", head(json!({ "typ": "JWT", "alg": "HS256", "kid": "a" }))),
-            ("jwt_key_id", head(json!({ "typ": "JWT", "alg": "RS256", "kid": null }))),
-            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("GET", CONFIRM, ""))))),
-            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("POST", SETUP, ""))))),
-            ("jwt_query_hash", sign(&with("qsh", json!(qsh::hash("GET", SETUP, "org=acme"))))),
-            ("jwt_query_hash", sign(&with("qsh", json!("context-qsh")))),
-            ("jwt_missing_claim", sign(&without("iss"))),
-            ("jwt_missing_claim", sign(&without("exp"))),
-            ("jwt_missing_claim", sign(&without("qsh"))),
-            ("jwt_malformed", "abc".to_owned()),
-            ("jwt_malformed", "a.b.c".to_owned()),
-            ("jwt_malformed", sign(&good).replace('.', "..")),
-            ("jwt_malformed", "x".repeat(20_000)),
-            ("jwt_missing", String::new()),
-        ];
-        for (code, token) in &rows {
-            let answer = send(t.http.get(t.url(SETUP)).query(&[("jwt", token)])).await;
-            assert_eq!(answer.status, 401, "{code}: {token}");
-            assert!(answer.body.contains(code), "{code} in {}", answer.body);
-            assert!(token.len() < 5 || !answer.body.contains(token.as_str()), "the page does not repeat the token");
-        }
-        let token = sign(&good);
-        let twice = send(t.http.get(t.url(SETUP)).query(&[("jwt", &token), ("jwt", &token)])).await;
-        assert_eq!((twice.status, twice.body.contains("jwt_ambiguous")), (401, true));
-        let both = t.http.get(t.url(SETUP)).query(&[("jwt", &token)]).header("authorization", format!("JWT {token}"));
-        let both = send(both).await;
-        assert_eq!((both.status, both.body.contains("jwt_ambiguous")), (401, true));
-        assert_eq!(send(t.http.get(t.url(SETUP))).await.status, 401, "no token at all");
-        assert_eq!(send(t.http.get(t.url(SETUP)).query(&[("claim", "made.up")])).await.status, 401);
-
-        // What is good is taken: in the query, in the header, within the leeway, with a fresh parameter in the hash.
-        let late = sign(&with("exp", json!(now() - 50)));
-        let hashed = sign(&with("qsh", json!(qsh::hash("GET", SETUP, "org=acme"))));
-        for request in [
-            t.http.get(&redirect),
-            t.http.get(t.url(SETUP)).query(&[("jwt", &token)]),
-            t.http.get(t.url(SETUP)).header("authorization", format!("JWT {token}")),
-            t.http.get(t.url(SETUP)).query(&[("jwt", &late)]),
-            t.http.get(t.url(SETUP)).query(&[("org", "acme"), ("jwt", hashed.as_str())]),
-        ] {
-            let answer = send(request).await;
-            assert_eq!(answer.status, 200, "{}", answer.body);
-        }
-    }
-
-    async fn only_an_owner_or_manager_of_the_organization_links(bitbucket, t) {
-        let acme = t.tenant("acme").await;
-        let rival = t.tenant("rival").await;
-        let member = t.member(&acme.org, Role::Member).await;
-        let manager = t.member(&acme.org, Role::Manager).await;
-        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
-        let nothing = || async {
-            for tenant in [&acme, &rival] {
-                let list = t.get(&format!("/api/0/organizations/{}/integrations/", tenant.org.slug), &tenant.token, 200).await;
-                assert_eq!(list, json!([]));
-            }
-        };
-        let get = |cookie: String, url: String| send(t.http.get(url).header("cookie", cookie).header("accept", "text/html"));
-
-        // Whose claim? Anybody's with the link; here the other organization's owner has it.
-        let rival_cookie = t.session(&rival.owner).await;
-        let html = get(rival_cookie.clone(), redirect.clone()).await.body;
-        assert!(html.contains("value=\"rival\"") && !html.contains("value=\"acme\""), "{html}");
-        let claim = hidden(&html, "claim");
-        let confirm = |org: &str| format!("{}?claim={claim}&org={org}", t.url(CONFIRM));
-
-        // Nobody is signed in.
-        let signed_out = send(t.http.get(&redirect).header("accept", "text/html")).await;
-        assert_eq!(signed_out.status, 200);
-        assert!(signed_out.body.contains("/sign-in/?next=%2Fextensions%2Fbitbucket%2Fsetup%2F%3Fclaim%3D"), "{}", signed_out.body);
-        let page = t.http.get(confirm("acme")).header("accept", "text/html").send().await.unwrap();
-        assert_eq!(page.status(), 303, "to the sign-in page");
-        let form = |csrf: &str, org: &str| vec![("claim", claim.clone()), ("org", org.to_owned()), ("csrf", csrf.to_owned())];
-        let submit = |cookie: Option<&str>, form: Vec<(&'static str, String)>| {
-            let mut request = t.http.post(t.url(CONFIRM)).header("origin", &t.base).form(&form);
-            if let Some(cookie) = cookie {
-                request = request.header("cookie", cookie);
-            }
-            send(request)
-        };
-        assert_eq!(submit(None, form("", "acme")).await.status, 401);
-        nothing().await;
-
-        // A plain member of the organization.
-        let member_cookie = t.session(&member).await;
-        let html = get(member_cookie.clone(), redirect.clone()).await.body;
-        assert!(html.contains("not owner or manager"), "{html}");
-        assert_eq!(get(member_cookie.clone(), confirm("acme")).await.status, 403);
-        let csrf = hidden(&html, "csrf");
-        assert_eq!(submit(Some(&member_cookie), form(&csrf, "acme")).await.status, 403);
-        nothing().await;
-
-        // The owner of another organization.
-        assert_eq!(get(rival_cookie.clone(), confirm("acme")).await.status, 404);
-        let page = get(rival_cookie.clone(), confirm("rival")).await;
-        assert_eq!(page.status, 200);
-        let csrf = hidden(&page.body, "csrf");
-        assert_eq!(submit(Some(&rival_cookie), form(&csrf, "acme")).await.status, 404);
-        nothing().await;
-
-        // A form of another site, one without its token, one with another's.
-        let manager_cookie = t.session(&manager).await;
-        let page = get(manager_cookie.clone(), confirm("acme")).await;
-        assert!(page.body.contains("Connect to ACME?") && page.body.contains("acme"), "{}", page.body);
-        let own = hidden(&page.body, "csrf");
-        let foreign = t.http.post(t.url(CONFIRM)).header("origin", "https://evil.example").header("cookie", &manager_cookie).form(&form(&own, "acme"));
-        assert_eq!(send(foreign).await.status, 403);
-        assert_eq!(submit(Some(&manager_cookie), form("", "acme")).await.status, 403);
-        assert_eq!(submit(Some(&manager_cookie), form(&csrf, "acme")).await.status, 403);
-        nothing().await;
-
-        // A claim that nobody made.
-        let mut made_up = form(&own, "acme");
-        made_up[0].1 = format!("{claim}A");
-        assert_eq!(submit(Some(&manager_cookie), made_up).await.status, 401);
-        nothing().await;
-
-        // The manager.
-        assert_eq!(submit(Some(&manager_cookie), form(&own, "acme")).await.status, 303);
-        let list = t.get("/api/0/organizations/acme/integrations/", &acme.token, 200).await;
-        assert_eq!(list[0]["externalId"], json!(client_key));
-        // One installation may serve several organizations; connecting again changes nothing.
-        link_by_hand(&t, &redirect, &rival_cookie, "rival").await;
-        link_by_hand(&t, &redirect, &manager_cookie, "acme").await;
-        for tenant in [&acme, &rival] {
-            let list = t.get(&format!("/api/0/organizations/{}/integrations/", tenant.org.slug), &tenant.token, 200).await;
-            assert_eq!(list.as_array().unwrap().len(), 1);
-        }
-    }
-
-    async fn a_claim_ends_with_the_install_it_was_made_for(bitbucket, t) {
-        let acme = t.tenant("acme").await;
-        let cookie = t.session(&acme.owner).await;
-        let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
-        let html = send(t.http.get(&redirect).header("cookie", &cookie)).await.body;
-        let claim = hidden(&html, "claim");
-        let page = || send(t.http.get(t.url(SETUP)).query(&[("claim", &claim)]).header("cookie", &cookie));
-        assert_eq!(page().await.status, 200);
-        assert_eq!(bitbucket.uninstall(&client_key).await.unwrap().0, 200);
-        assert_eq!(page().await.status, 401, "at once, although it was cached");
-        assert_eq!(send(t.http.get(&redirect)).await.status, 401);
-        install(&t, &bitbucket, "acme").await;
-        assert_eq!(page().await.status, 401, "another install");
-        assert!(bitbucket.take_violations().is_empty());
-    }
-
     async fn a_lost_secret_needs_the_operator(bitbucket, t) {
         let (client_key, _) = install(&t, &bitbucket, "acme").await;
         // Bitbucket forgets the install, and we did not hear of it: its token was too old.
@@ -520,11 +382,28 @@ async fn uninstall_and_return(backend: Backend) {
     let (t, bitbucket, key) = (&world.t, &world.bitbucket, world.client_key.as_str());
     let integrations = "/api/0/organizations/acme/integrations/";
     let secrets_of = |fresh| async move {
-        let repo = t.app.db.read(|conn| Ok::<_, AppError>(links::list_repos(conn, tracebucket::features::accounts::OrgId(1), &links::RepoFilter::default(), 0, 10)?)).await.unwrap();
+        let repo = t
+            .app
+            .db
+            .read(|conn| {
+                Ok::<_, AppError>(links::list_repos(
+                    conn,
+                    tracebucket::features::accounts::OrgId(1),
+                    &links::RepoFilter::default(),
+                    0,
+                    10,
+                )?)
+            })
+            .await
+            .unwrap();
         let uuid = repo[0].external_id.clone().unwrap();
-        links::repo_secrets(&t.app, repo[0].org_id, &uuid, fresh).await.unwrap()
+        links::repo_secrets(&t.app, repo[0].org_id, &uuid, fresh)
+            .await
+            .unwrap()
     };
-    let before = secrets_of(false).await.expect("the repository has a secret");
+    let before = secrets_of(false)
+        .await
+        .expect("the repository has a secret");
     let installation = stored(t, key).await.unwrap();
 
     // Unsigned, or signed by somebody else, it is nothing.
@@ -534,18 +413,35 @@ async fn uninstall_and_return(backend: Backend) {
     let wrong = forge(&hs256(), &claims(key, "POST", UNINSTALLED), "guess");
     let of_installed = good_token(bitbucket, key, "POST", INSTALLED);
     let others = good_token(bitbucket, &other, "POST", UNINSTALLED);
-    for (what, token) in [("unsigned", None), ("wrong", Some(wrong)), ("path", Some(of_installed)), ("other", Some(others))] {
+    for (what, token) in [
+        ("unsigned", None),
+        ("wrong", Some(wrong)),
+        ("path", Some(of_installed)),
+        ("other", Some(others)),
+    ] {
         let answer = post(t, UNINSTALLED, body.clone(), token.as_deref()).await;
         assert_eq!(answer.status, 400, "{what}: {}", answer.body);
     }
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "active"
+    );
 
     // Work that waits for the link is called off; the other organization's is not.
-    let (org, link) = (world.tenant.org.id, links::LinkId(world.integration.parse().unwrap()));
+    let (org, link) = (
+        world.tenant.org.id,
+        links::LinkId(world.integration.parse().unwrap()),
+    );
     let at = t.app.clock.now();
     t.app
         .db
-        .write(move |tx| Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(tx, &links::SyncRepos { org, link }, at)?))
+        .write(move |tx| {
+            Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(
+                tx,
+                &links::SyncRepos { org, link },
+                at,
+            )?)
+        })
         .await
         .unwrap();
     bitbucket.clear_calls();
@@ -555,40 +451,112 @@ async fn uninstall_and_return(backend: Backend) {
     assert!(waiting.is_empty(), "{waiting:?}");
     assert!(!opens(t, installation.id).await, "the secret is forgotten");
     let link = &t.get(integrations, &world.tenant.token, 200).await[0];
-    assert_eq!((link["status"].as_str(), link["organizationIntegrationStatus"].as_str()), (Some("disabled"), Some("disabled")));
-    let all = t.get("/api/0/organizations/acme/repos/?status=", &world.tenant.token, 200).await;
+    assert_eq!(
+        (
+            link["status"].as_str(),
+            link["organizationIntegrationStatus"].as_str()
+        ),
+        (Some("disabled"), Some("disabled"))
+    );
+    let all = t
+        .get(
+            "/api/0/organizations/acme/repos/?status=",
+            &world.tenant.token,
+            200,
+        )
+        .await;
     assert_eq!(all[0]["status"], "disabled", "history stays");
-    assert!(secrets_of(false).await.is_none(), "at once, although it was cached");
-    let found = t.get(&format!("{integrations}{}/repos/", world.integration), &world.tenant.token, 200).await;
+    assert!(
+        secrets_of(false).await.is_none(),
+        "at once, although it was cached"
+    );
+    let found = t
+        .get(
+            &format!("{integrations}{}/repos/", world.integration),
+            &world.tenant.token,
+            200,
+        )
+        .await;
     assert_eq!(found, json!({ "repos": [] }));
     // Its token is worth nothing now.
-    let answer = post(t, UNINSTALLED, body.clone(), Some(&good_token(bitbucket, key, "POST", UNINSTALLED))).await;
+    let answer = post(
+        t,
+        UNINSTALLED,
+        body.clone(),
+        Some(&good_token(bitbucket, key, "POST", UNINSTALLED)),
+    )
+    .await;
     assert_eq!(answer.status, 400);
     t.run_jobs().await;
-    assert!(bitbucket.calls().is_empty(), "nobody calls for it: {:?}", bitbucket.calls());
+    assert!(
+        bitbucket.calls().is_empty(),
+        "nobody calls for it: {:?}",
+        bitbucket.calls()
+    );
 
     // The tenant id comes back for another workspace: that is somebody else.
-    assert_eq!(try_install(t, bitbucket, "beta", Some(key)).await.status, 200);
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "disabled");
+    assert_eq!(
+        try_install(t, bitbucket, "beta", Some(key)).await.status,
+        200
+    );
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "disabled"
+    );
     assert!(secrets_of(true).await.is_none());
     assert_eq!(bitbucket.uninstall(key).await.unwrap().0, 200);
 
     // It comes back for the same workspace: everything is taken up, with the same hook secret.
-    assert_eq!(try_install(t, bitbucket, "acme", Some(key)).await.status, 200);
+    assert_eq!(
+        try_install(t, bitbucket, "acme", Some(key)).await.status,
+        200
+    );
     t.run_jobs().await;
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
-    let all = t.get("/api/0/organizations/acme/repos/", &world.tenant.token, 200).await;
-    assert_eq!((all[0]["id"].as_str(), all[0]["status"].as_str()), (Some(world.repo.as_str()), Some("active")));
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "active"
+    );
+    let all = t
+        .get("/api/0/organizations/acme/repos/", &world.tenant.token, 200)
+        .await;
+    assert_eq!(
+        (all[0]["id"].as_str(), all[0]["status"].as_str()),
+        (Some(world.repo.as_str()), Some("active"))
+    );
     let after = secrets_of(true).await.expect("in use again");
-    assert_eq!(after.secrets[0].expose(), before.secrets[0].expose(), "hook secrets survive");
-    assert_eq!(bitbucket.call_counts().get("PUT /2.0/repositories/{workspace}/{repo}/hooks/{uid}").copied().unwrap_or(0), 1, "{:?}", bitbucket.call_counts());
+    assert_eq!(
+        after.secrets[0].expose(),
+        before.secrets[0].expose(),
+        "hook secrets survive"
+    );
+    assert_eq!(
+        bitbucket
+            .call_counts()
+            .get("PUT /2.0/repositories/{workspace}/{repo}/hooks/{uid}")
+            .copied()
+            .unwrap_or(0),
+        1,
+        "{:?}",
+        bitbucket.call_counts()
+    );
     world.finish().await;
 }
 
 async fn jobs(t: &TestApp, state: JobState) -> Vec<String> {
-    let filter = tracebucket::kit::jobs::Filter { state: Some(state), ..tracebucket::kit::jobs::Filter::default() };
-    let rows = t.app.db.read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 100)?)).await.unwrap();
-    rows.into_iter().map(|job| job.kind).filter(|kind| kind.starts_with("links.") && kind != "links.check_hooks").collect()
+    let filter = tracebucket::kit::jobs::Filter {
+        state: Some(state),
+        ..tracebucket::kit::jobs::Filter::default()
+    };
+    let rows = t
+        .app
+        .db
+        .read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 100)?))
+        .await
+        .unwrap();
+    rows.into_iter()
+        .map(|job| job.kind)
+        .filter(|kind| kind.starts_with("links.") && kind != "links.check_hooks")
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -602,33 +570,17 @@ async fn uninstall_and_return_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_is_good_for_ten_minutes() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("bitbucket");
-    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data))).await.unwrap().unwrap();
-    bitbucket.create_workspace("acme").unwrap();
-    bitbucket.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
-    let clock = Clock::fixed(Clock::system().now());
-    let settings = vec![("bitbucket_api_url", bitbucket.url().to_owned()), ("bitbucket_web_url", bitbucket.url().to_owned())];
-    let t = TestApp::start_with(Backend::Sqlite, Options { settings, clock: Some(clock.clone()) }).await;
-    let acme = t.tenant("acme").await;
-    let cookie = t.session(&acme.owner).await;
-    let (_, redirect) = install(&t, &bitbucket, "acme").await;
-    let claim = hidden(&send(t.http.get(&redirect).header("cookie", &cookie)).await.body, "claim");
-    let page = || send(t.http.get(t.url(SETUP)).query(&[("claim", &claim)]).header("cookie", &cookie));
-    clock.advance(Duration::from_secs(599));
-    assert_eq!(page().await.status, 200);
-    clock.advance(Duration::from_secs(1));
-    assert_eq!(page().await.status, 401);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_install_that_cannot_be_proven_says_when_to_come_back() {
     let (bitbucket, t, _folder) = bitbucket_and_app(Backend::Sqlite).await;
     let url = bitbucket.url().to_owned();
     bitbucket.stop();
     let body = install_body("connection:1", "secret", SOME_UUID).to_string();
     let answer = post(&t, INSTALLED, body, None).await;
-    assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("30")), "{url} is gone: {}", answer.body);
+    assert_eq!(
+        (answer.status, answer.retry_after.as_deref()),
+        (503, Some("30")),
+        "{url} is gone: {}",
+        answer.body
+    );
     assert!(stored(&t, "connection:1").await.is_none());
 }
