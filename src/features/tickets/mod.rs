@@ -33,7 +33,7 @@ pub use create::{CreateForm, create, retry};
 pub use forms::{DefaultText, Fields, ISSUE_TYPES, PRIORITIES, default_text, repo_choices};
 pub use jobs::{FinishCreate, SyncStatus};
 pub use link::{LinkForm, link, unlink};
-pub use store::{Ticket, Badge, badges_of, list_of_group, list_of_link};
+pub use store::{Badge, Ticket, badges_of, list_of_group, list_of_link};
 
 row_id! {
     /// Row id of a ticket; `/api/0` calls it the external issue's id.

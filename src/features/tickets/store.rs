@@ -483,11 +483,7 @@ pub type Badge = (GroupId, TicketStatus, Option<String>, Option<String>);
 ///
 /// # Errors
 /// When the query fails.
-pub fn badges_of(
-    conn: &mut Conn,
-    org: OrgId,
-    groups: &[GroupId],
-) -> QueryResult<Vec<Badge>> {
+pub fn badges_of(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> QueryResult<Vec<Badge>> {
     ticket_links::table
         .inner_join(tickets::table.on(tickets::id.eq(ticket_links::ticket_id)))
         .filter(ticket_links::org_id.eq(org))
