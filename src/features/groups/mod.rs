@@ -1,6 +1,6 @@
 //! Tracked errors, which Sentry's API calls issues, and the events they are made of.
 //!
-//! An event is read, named and grouped before any transaction ([`NewEvent::read`]). [`record`] then puts it into
+//! An event is read, named and grouped before any transaction ([`NewEvent::read`]). [`record()`] then puts it into
 //! the group of its hash inside the write: a known group costs no query of its own, because all events of one
 //! commit are inserted and counted together just before COMMIT. A group is made by the first event of its hash, and
 //! opened again by an event that comes after it was resolved (a regression). Everything that happens to a group is

@@ -116,7 +116,7 @@ impl<'a> Sums<'a> {
 }
 
 /// A group that was remembered is resolved or deleted by now: the commit is run again, closure by closure, and
-/// [`super::super::record`] asks the database this time.
+/// [`super::super::record()`] asks the database this time.
 fn stale() -> DieselError {
     DieselError::QueryBuilderError(
         "a remembered group was resolved or deleted in the meantime".into(),
