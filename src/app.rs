@@ -65,8 +65,9 @@ impl App {
         );
         let metrics = Arc::new(Metrics::default());
         let counted = Arc::clone(&metrics);
-        let bitbucket = bitbucket
-            .with_observer(move |call| counted.call(call.path, call.method, call.outcome, call.elapsed));
+        let bitbucket = bitbucket.with_observer(move |call| {
+            counted.call(call.path, call.method, call.outcome, call.elapsed)
+        });
         Ok(Self {
             db,
             parts: Arc::new(Parts {
@@ -86,13 +87,22 @@ impl App {
     /// The same application for background work.
     #[must_use]
     pub fn for_jobs(&self) -> Self {
-        Self { db: self.db.for_jobs(), parts: Arc::clone(&self.parts) }
+        Self {
+            db: self.db.for_jobs(),
+            parts: Arc::clone(&self.parts),
+        }
     }
 
     /// A feature's cache: made empty at first use, shared by all clones.
     pub fn cache<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
-        let mut caches = self.parts.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = caches.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        let mut caches = self
+            .parts
+            .caches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = caches
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::new(T::default()));
         // The key is the type, so the downcast always succeeds.
         Arc::clone(entry).downcast::<T>().unwrap_or_default()
     }
@@ -100,7 +110,10 @@ impl App {
 
 /// What the operator configured may have a private address, everything else may not.
 fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
-    let mut origins = vec![config.bitbucket_api_url.clone(), config.bitbucket_web_url.clone()];
+    let mut origins = vec![
+        config.bitbucket_api_url.clone(),
+        config.bitbucket_web_url.clone(),
+    ];
     let mut allowed_networks = Vec::new();
     for entry in &config.egress_allow {
         if let Ok(network) = entry.parse::<IpNet>() {
@@ -109,8 +122,9 @@ fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
             allowed_networks.push(IpNet::from(address));
         } else {
             let host = |scheme: &str| {
-                Url::parse(&format!("{scheme}://{entry}/"))
-                    .with_context(|| format!("egress_allow: {entry:?} is neither a host nor a CIDR"))
+                Url::parse(&format!("{scheme}://{entry}/")).with_context(|| {
+                    format!("egress_allow: {entry:?} is neither a host nor a CIDR")
+                })
             };
             origins.push(host("https")?);
             if config.dev {
@@ -118,7 +132,11 @@ fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
             }
         }
     }
-    Ok(EgressConfig { dev: config.dev, origins, allowed_networks })
+    Ok(EgressConfig {
+        dev: config.dev,
+        origins,
+        allowed_networks,
+    })
 }
 
 impl Deref for App {

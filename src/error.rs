@@ -19,19 +19,67 @@ pub const CODE_HEADER: &str = "x-tracebucket-error";
 
 /// The catalogue: code, status, what it means and what to do.
 pub const CODES: &[(&str, u16, &str)] = &[
-    ("invalid", 400, "The request is not well-formed or a value is not allowed. Correct it; the detail says what."),
-    ("unauthenticated", 401, "No credential, or one that is not valid (any more). Sign in, or send a valid token."),
-    ("bad_signature", 401, "A signature or signed token did not verify. Check the shared secret and the clock."),
-    ("forbidden", 403, "The credential is valid but lacks the scope or role that the detail names."),
-    ("csrf", 403, "The form came from another site or is too old. Reload the page and send it again."),
-    ("not_found", 404, "There is no such thing, or it belongs to another organization."),
-    ("method_not_allowed", 405, "This URL does not take that method."),
-    ("conflict", 409, "The thing changed in the meantime or exists already."),
+    (
+        "invalid",
+        400,
+        "The request is not well-formed or a value is not allowed. Correct it; the detail says what.",
+    ),
+    (
+        "unauthenticated",
+        401,
+        "No credential, or one that is not valid (any more). Sign in, or send a valid token.",
+    ),
+    (
+        "bad_signature",
+        401,
+        "A signature or signed token did not verify. Check the shared secret and the clock.",
+    ),
+    (
+        "forbidden",
+        403,
+        "The credential is valid but lacks the scope or role that the detail names.",
+    ),
+    (
+        "csrf",
+        403,
+        "The form came from another site or is too old. Reload the page and send it again.",
+    ),
+    (
+        "not_found",
+        404,
+        "There is no such thing, or it belongs to another organization.",
+    ),
+    (
+        "method_not_allowed",
+        405,
+        "This URL does not take that method.",
+    ),
+    (
+        "conflict",
+        409,
+        "The thing changed in the meantime or exists already.",
+    ),
     ("too_large", 413, "The body is over the limit. Send less."),
-    ("rate_limited", 429, "Too many requests. Wait for the seconds in Retry-After."),
-    ("internal", 500, "A defect on our side; the log has the cause under the request id."),
-    ("upstream", 502, "The other side (Bitbucket) refused or failed; the detail says how and what to do."),
-    ("unavailable", 503, "The server is busy or its database is not available. Try again after Retry-After seconds."),
+    (
+        "rate_limited",
+        429,
+        "Too many requests. Wait for the seconds in Retry-After.",
+    ),
+    (
+        "internal",
+        500,
+        "A defect on our side; the log has the cause under the request id.",
+    ),
+    (
+        "upstream",
+        502,
+        "The other side (Bitbucket) refused or failed; the detail says how and what to do.",
+    ),
+    (
+        "unavailable",
+        503,
+        "The server is busy or its database is not available. Try again after Retry-After seconds.",
+    ),
 ];
 
 /// docs/ERRORS.md, made from the catalogue.
@@ -63,7 +111,14 @@ pub type AppResult<T> = Result<T, AppError>;
 
 impl AppError {
     fn new(code: &'static str, status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, status, detail: detail.into(), body: None, retry_after: None, cause: None }
+        Self {
+            code,
+            status,
+            detail: detail.into(),
+            body: None,
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// 400: correct the request.
@@ -96,12 +151,20 @@ impl AppError {
 
     /// 403: a form without its token.
     pub fn csrf() -> Self {
-        Self::new("csrf", StatusCode::FORBIDDEN, "This form is too old or came from elsewhere. Reload the page and try again.")
+        Self::new(
+            "csrf",
+            StatusCode::FORBIDDEN,
+            "This form is too old or came from elsewhere. Reload the page and try again.",
+        )
     }
 
     /// 404, also for what belongs to another tenant.
     pub fn not_found() -> Self {
-        Self::new("not_found", StatusCode::NOT_FOUND, "The requested resource does not exist")
+        Self::new(
+            "not_found",
+            StatusCode::NOT_FOUND,
+            "The requested resource does not exist",
+        )
     }
 
     /// 409.
@@ -116,7 +179,11 @@ impl AppError {
 
     /// 429, to be tried again after `seconds`.
     pub fn rate_limited(seconds: u64) -> Self {
-        let mut error = Self::new("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests; try again later");
+        let mut error = Self::new(
+            "rate_limited",
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many requests; try again later",
+        );
         error.retry_after = Some(seconds);
         error
     }
@@ -135,7 +202,11 @@ impl AppError {
 
     /// 500; the cause goes to the log, never to the caller.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
-        let mut error = Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
+        let mut error = Self::new(
+            "internal",
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error",
+        );
         error.cause = Some(cause.into());
         error
     }
@@ -216,7 +287,10 @@ impl ResponseError for AppError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        response.insert_header((HeaderName::from_static(CODE_HEADER), HeaderValue::from_static(self.code)));
+        response.insert_header((
+            HeaderName::from_static(CODE_HEADER),
+            HeaderValue::from_static(self.code),
+        ));
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
         }
@@ -230,8 +304,11 @@ impl ResponseError for AppError {
 impl From<DbError> for AppError {
     fn from(error: DbError) -> Self {
         if error.is_transient() {
-            Self::unavailable("The server is busy; nothing was stored. Try again shortly.", RETRY_AFTER_SECS)
-                .caused_by(error)
+            Self::unavailable(
+                "The server is busy; nothing was stored. Try again shortly.",
+                RETRY_AFTER_SECS,
+            )
+            .caused_by(error)
         } else {
             Self::internal(error)
         }
@@ -274,7 +351,10 @@ mod tests {
             AppError::unavailable("x", 1),
             AppError::internal(anyhow::anyhow!("x")),
         ] {
-            let row = CODES.iter().find(|(code, ..)| *code == error.code()).unwrap();
+            let row = CODES
+                .iter()
+                .find(|(code, ..)| *code == error.code())
+                .unwrap();
             assert_eq!(row.1, error.status.as_u16(), "{}", error.code());
         }
     }
@@ -282,13 +362,20 @@ mod tests {
     #[test]
     fn the_reference_page_is_in_step() {
         let committed = include_str!("../docs/ERRORS.md");
-        assert_eq!(committed, reference_page(), "run: tracebucket docs errors > docs/ERRORS.md");
+        assert_eq!(
+            committed,
+            reference_page(),
+            "run: tracebucket docs errors > docs/ERRORS.md"
+        );
     }
 
     #[test]
     fn an_internal_error_hides_its_cause() {
         let error = AppError::internal(anyhow::anyhow!("password=hunter2"));
         assert_eq!(error.to_string(), "Internal error");
-        assert!(format!("{error:?}").contains("hunter2"), "the log has the cause");
+        assert!(
+            format!("{error:?}").contains("hunter2"),
+            "the log has the cause"
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use actix_web::web;
 
-use crate::features::{accounts, deliveries, groups, installs, intake, links, ops, releases, tickets};
+use crate::features::{
+    accounts, deliveries, groups, installs, intake, links, ops, releases, tickets,
+};
 
 /// Registers the table and keeps it as data: the tenant test walks every row.
 macro_rules! routes {

@@ -1,6 +1,9 @@
 //! The tables of both databases, one schema. Times are [`crate::kit::clock::Micros`] (microseconds since the
 //! epoch, UTC); JSON is stored as text; see ARCHITECTURE.md for why.
-#![allow(missing_docs, reason = "columns are described where they are made, in migrations/")]
+#![allow(
+    missing_docs,
+    reason = "columns are described where they are made, in migrations/"
+)]
 
 diesel::table! {
     orgs (id) {

@@ -25,22 +25,26 @@ pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
-            .app_data(web::JsonConfig::default().limit(JSON_LIMIT).content_type_required(false).error_handler(
-                |error, _| {
-                    use actix_web::error::JsonPayloadError as E;
-                    let error = match error {
-                        E::Overflow { .. } | E::OverflowKnownLength { .. } => {
-                            AppError::too_large("The JSON body is too large.")
-                        }
-                        error => AppError::invalid(format!("The body is not the JSON that was expected: {error}")),
-                    };
-                    error.into()
-                },
-            ))
             .app_data(
-                web::QueryConfig::default()
-                    .error_handler(|error, _| AppError::invalid(format!("The query is not valid: {error}")).into()),
+                web::JsonConfig::default()
+                    .limit(JSON_LIMIT)
+                    .content_type_required(false)
+                    .error_handler(|error, _| {
+                        use actix_web::error::JsonPayloadError as E;
+                        let error = match error {
+                            E::Overflow { .. } | E::OverflowKnownLength { .. } => {
+                                AppError::too_large("The JSON body is too large.")
+                            }
+                            error => AppError::invalid(format!(
+                                "The body is not the JSON that was expected: {error}"
+                            )),
+                        };
+                        error.into()
+                    }),
             )
+            .app_data(web::QueryConfig::default().error_handler(|error, _| {
+                AppError::invalid(format!("The query is not valid: {error}")).into()
+            }))
             .app_data(web::PathConfig::default().error_handler(|_, _| AppError::not_found().into()))
             .wrap(from_fn(pages::errors_as_pages))
             .wrap(from_fn(middleware::harden))

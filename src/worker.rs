@@ -31,14 +31,35 @@ pub fn registry() -> Registry<App> {
 #[must_use]
 pub fn followers() -> Followers {
     Followers::default()
-        .on(|event: &GroupResolved| Some(tickets::SyncStatus { org: event.org, group: event.group }))
-        .on(|event: &GroupUnresolved| Some(tickets::SyncStatus { org: event.org, group: event.group }))
-        .on(|event: &GroupRegressed| Some(tickets::SyncStatus { org: event.org, group: event.group }))
+        .on(|event: &GroupResolved| {
+            Some(tickets::SyncStatus {
+                org: event.org,
+                group: event.group,
+            })
+        })
+        .on(|event: &GroupUnresolved| {
+            Some(tickets::SyncStatus {
+                org: event.org,
+                group: event.group,
+            })
+        })
+        .on(|event: &GroupRegressed| {
+            Some(tickets::SyncStatus {
+                org: event.org,
+                group: event.group,
+            })
+        })
 }
 
 /// A runner of this process.
 #[must_use]
 pub fn runner(app: &App) -> Runner<App> {
     let app = app.for_jobs();
-    Runner::new(Arc::new(registry()), app.db.clone(), app.clock.clone(), app, RunnerConfig::default())
+    Runner::new(
+        Arc::new(registry()),
+        app.db.clone(),
+        app.clock.clone(),
+        app,
+        RunnerConfig::default(),
+    )
 }

@@ -1,5 +1,10 @@
 //! The arrows of ARCHITECTURE.md, held by reading the source: who may import whom, who may touch what.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a surprise should stop them")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests: a surprise should stop them"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -84,14 +89,22 @@ fn read(root: &Path, path: PathBuf) -> Source {
         .filter(|line| !line.trim_start().starts_with("//"))
         .map(str::to_owned)
         .collect();
-    let path = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+    let path = path
+        .strip_prefix(root)
+        .unwrap()
+        .to_string_lossy()
+        .replace('\\', "/");
     Source { path, lines }
 }
 
 impl Source {
     /// The part of the tree that the file belongs to: `kit/web`, `features/tickets`, `bitbucket`, `app`.
     fn part(&self) -> (&str, &str) {
-        let mut steps = self.path.trim_start_matches("src/").trim_end_matches(".rs").split('/');
+        let mut steps = self
+            .path
+            .trim_start_matches("src/")
+            .trim_end_matches(".rs")
+            .split('/');
         let first = steps.next().unwrap_or_default();
         match first {
             "features" | "kit" => (first, steps.next().unwrap_or_default()),
@@ -104,7 +117,10 @@ impl Source {
     }
 
     fn is_test_file(&self) -> bool {
-        self.path.ends_with("tests.rs") || self.path.contains("_tests") || self.path.contains("/tests/") || self.path.ends_with("test_server.rs")
+        self.path.ends_with("tests.rs")
+            || self.path.contains("_tests")
+            || self.path.contains("/tests/")
+            || self.path.ends_with("test_server.rs")
     }
 
     /// `(module, submodule)` of every `crate::…` path in the file.
@@ -116,8 +132,16 @@ impl Source {
             let first = word(rest);
             if first.is_empty() {
                 // `use crate::{a, b}`: the modules themselves.
-                let group = rest.trim_start_matches('{').split("};").next().unwrap_or_default();
-                found.extend(group.split(',').map(|item| (word(item.trim()).to_owned(), String::new())));
+                let group = rest
+                    .trim_start_matches('{')
+                    .split("};")
+                    .next()
+                    .unwrap_or_default();
+                found.extend(
+                    group
+                        .split(',')
+                        .map(|item| (word(item.trim()).to_owned(), String::new())),
+                );
                 continue;
             }
             let after = rest[first.len()..].trim_start_matches("::");
@@ -135,7 +159,9 @@ impl Source {
 }
 
 fn word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     &text[..end]
 }
 
@@ -145,16 +171,44 @@ fn allowed(source: &Source) -> &'static [&'static str] {
         ("kit", _) => &["kit"],
         ("atlassian" | "sentry", _) => &["kit", "atlassian", "sentry"],
         ("bitbucket" | "jira", _) => &["kit", "atlassian", "sentry", "bitbucket", "jira"],
-        ("features", _) if source.file_name() == "store.rs" => {
-            &["kit", "schema", "features", "error", "sentry", "bitbucket", "atlassian"]
-        }
-        ("features", _) => &["kit", "features", "app", "error", "config", "sentry", "bitbucket", "atlassian", "schema"],
+        ("features", _) if source.file_name() == "store.rs" => &[
+            "kit",
+            "schema",
+            "features",
+            "error",
+            "sentry",
+            "bitbucket",
+            "atlassian",
+        ],
+        ("features", _) => &[
+            "kit",
+            "features",
+            "app",
+            "error",
+            "config",
+            "sentry",
+            "bitbucket",
+            "atlassian",
+            "schema",
+        ],
         ("app" | "error" | "config" | "telemetry" | "schema", _) => {
             &["kit", "config", "error", "atlassian", "bitbucket", "sentry"]
         }
         _ => &[
-            "kit", "features", "app", "error", "config", "sentry", "bitbucket", "atlassian", "schema", "routes",
-            "server", "worker", "telemetry", "cli",
+            "kit",
+            "features",
+            "app",
+            "error",
+            "config",
+            "sentry",
+            "bitbucket",
+            "atlassian",
+            "schema",
+            "routes",
+            "server",
+            "worker",
+            "telemetry",
+            "cli",
         ],
     }
 }
@@ -162,7 +216,10 @@ fn allowed(source: &Source) -> &'static [&'static str] {
 #[test]
 fn arrows_point_down() {
     let mut wrong = Vec::new();
-    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+    for source in sources("src")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
         for (module, _) in source.imports() {
             if !allowed(source).contains(&module.as_str()) {
                 wrong.push(format!("{} imports crate::{module}", source.path));
@@ -176,7 +233,10 @@ fn arrows_point_down() {
 fn features_call_each_other_only_along_the_list() {
     let calls: BTreeMap<_, _> = CALLS.iter().copied().collect();
     let mut wrong = Vec::new();
-    for source in sources("src/features").iter().filter(|source| !source.is_test_file()) {
+    for source in sources("src/features")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
         let (_, own) = source.part();
         if source.path == "src/features/mod.rs" {
             continue;
@@ -186,7 +246,10 @@ fn features_call_each_other_only_along_the_list() {
             continue;
         };
         for (module, feature) in source.imports() {
-            let free = feature == own || feature == "accounts" || feature == "audit" || listed.contains(&feature.as_str());
+            let free = feature == own
+                || feature == "accounts"
+                || feature == "audit"
+                || listed.contains(&feature.as_str());
             if module == "features" && !free {
                 wrong.push(format!("{} calls {feature}", source.path));
             }
@@ -202,7 +265,11 @@ fn the_list_of_calls_is_acyclic() {
         .map(|(from, to)| (*from, to.iter().copied().collect()))
         .collect();
     while !remaining.is_empty() {
-        let free: Vec<_> = remaining.iter().filter(|(_, to)| to.is_empty()).map(|(from, _)| *from).collect();
+        let free: Vec<_> = remaining
+            .iter()
+            .filter(|(_, to)| to.is_empty())
+            .map(|(from, _)| *from)
+            .collect();
         assert!(!free.is_empty(), "a cycle among {:?}", remaining.keys());
         for feature in free {
             remaining.remove(feature);
@@ -216,18 +283,32 @@ fn the_list_of_calls_is_acyclic() {
 #[test]
 fn a_table_is_touched_by_its_owner_alone() {
     let mut wrong = Vec::new();
-    for source in sources("src/features").iter().filter(|source| !source.is_test_file()) {
+    for source in sources("src/features")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
         let (_, own) = source.part();
-        let uses_schema = source.imports().into_iter().filter(|(module, _)| module == "schema");
+        let uses_schema = source
+            .imports()
+            .into_iter()
+            .filter(|(module, _)| module == "schema");
         for (_, table) in uses_schema {
             let in_store = source.path.contains("/store");
             match OWNERS.iter().find(|(name, _)| *name == table) {
                 Some((_, owner)) if *owner == own && in_store => {}
                 Some((_, owner)) if *owner == own => {
-                    wrong.push(format!("{} uses schema::{table} outside a store", source.path));
+                    wrong.push(format!(
+                        "{} uses schema::{table} outside a store",
+                        source.path
+                    ));
                 }
-                Some((_, owner)) => wrong.push(format!("{} uses {table}, which is {owner}'s", source.path)),
-                None => wrong.push(format!("{}: table {table} has no owner in this test", source.path)),
+                Some((_, owner)) => {
+                    wrong.push(format!("{} uses {table}, which is {owner}'s", source.path))
+                }
+                None => wrong.push(format!(
+                    "{}: table {table} has no owner in this test",
+                    source.path
+                )),
             }
         }
     }
@@ -236,21 +317,56 @@ fn a_table_is_touched_by_its_owner_alone() {
 
 /// A pattern, the only places where it may stand, and why.
 const HOMES: &[(&str, &[&str], &str)] = &[
-    ("Utc::now", &["src/kit/clock.rs"], "time comes from the Clock"),
-    ("SystemTime::now", &["src/kit/clock.rs"], "time comes from the Clock"),
-    ("env::var", &["src/config/"], "settings come from the Config"),
-    ("reqwest::Client::", &["src/kit/http/"], "outgoing calls go through the egress factory"),
-    ("Client::builder(", &["src/kit/http/"], "outgoing calls go through the egress factory"),
-    ("\"/2.0", &["src/bitbucket/paths.rs", "src/bitbucket/page.rs"], "API paths stand in the path table"),
-    ("\"2.0/", &["src/bitbucket/paths.rs"], "API paths stand in the path table"),
+    (
+        "Utc::now",
+        &["src/kit/clock.rs"],
+        "time comes from the Clock",
+    ),
+    (
+        "SystemTime::now",
+        &["src/kit/clock.rs"],
+        "time comes from the Clock",
+    ),
+    (
+        "env::var",
+        &["src/config/"],
+        "settings come from the Config",
+    ),
+    (
+        "reqwest::Client::",
+        &["src/kit/http/"],
+        "outgoing calls go through the egress factory",
+    ),
+    (
+        "Client::builder(",
+        &["src/kit/http/"],
+        "outgoing calls go through the egress factory",
+    ),
+    (
+        "\"/2.0",
+        &["src/bitbucket/paths.rs", "src/bitbucket/page.rs"],
+        "API paths stand in the path table",
+    ),
+    (
+        "\"2.0/",
+        &["src/bitbucket/paths.rs"],
+        "API paths stand in the path table",
+    ),
     ("block_in_place", &[], "it panics inside an actix handler"),
-    ("println!", &["src/cli/output.rs"], "the command line speaks in one place"),
+    (
+        "println!",
+        &["src/cli/output.rs"],
+        "the command line speaks in one place",
+    ),
 ];
 
 #[test]
 fn some_things_have_one_home() {
     let mut wrong = Vec::new();
-    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+    for source in sources("src")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
         for (pattern, homes, reason) in HOMES {
             if homes.iter().any(|home| source.path.starts_with(home)) {
                 continue;
@@ -266,14 +382,22 @@ fn some_things_have_one_home() {
 #[test]
 fn actix_and_diesel_stay_where_they_belong() {
     let mut wrong = Vec::new();
-    for source in sources("src").iter().filter(|source| !source.is_test_file()) {
+    for source in sources("src")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
         let uses = |needle: &str| source.lines.iter().any(|line| line.contains(needle));
         let (layer, part) = source.part();
-        if uses("actix_web::") && (layer == "kit" && part != "web" || ["atlassian", "sentry", "bitbucket"].contains(&layer)) {
+        if uses("actix_web::")
+            && (layer == "kit" && part != "web"
+                || ["atlassian", "sentry", "bitbucket"].contains(&layer))
+        {
             wrong.push(format!("{} uses actix", source.path));
         }
         let kit_may = ["db", "jobs", "ids", "clock"].contains(&part);
-        if uses("diesel::") && (layer == "kit" && !kit_may || ["atlassian", "sentry", "bitbucket"].contains(&layer)) {
+        if uses("diesel::")
+            && (layer == "kit" && !kit_may || ["atlassian", "sentry", "bitbucket"].contains(&layer))
+        {
             wrong.push(format!("{} uses diesel", source.path));
         }
     }
@@ -284,7 +408,11 @@ fn actix_and_diesel_stay_where_they_belong() {
 fn files_stay_readable() {
     let mut wrong = Vec::new();
     for source in sources("src").iter().chain(&sources("sandbox/src")) {
-        let count = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&source.path)).unwrap().lines().count();
+        let count =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&source.path))
+                .unwrap()
+                .lines()
+                .count();
         if count > 700 {
             wrong.push(format!("{} has {count} lines", source.path));
         }
@@ -294,9 +422,18 @@ fn files_stay_readable() {
 
 #[test]
 fn the_sandbox_shares_no_code_with_the_product() {
-    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox/Cargo.toml")).unwrap();
+    let manifest =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox/Cargo.toml"))
+            .unwrap();
     assert!(!manifest.contains("tracebucket =") && !manifest.contains("path = \"..\""));
     for source in sources("sandbox/src") {
-        assert!(!source.lines.iter().any(|line| line.contains("tracebucket::")), "{}", source.path);
+        assert!(
+            !source
+                .lines
+                .iter()
+                .any(|line| line.contains("tracebucket::")),
+            "{}",
+            source.path
+        );
     }
 }

@@ -140,28 +140,45 @@ fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "must be owner, manager or member".to_owned())
 }
 
-pub(super) async fn run(config: Config, command: AdminCommand, as_json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    config: Config,
+    command: AdminCommand,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
     if let AdminCommand::Keys(KeysCommand::Generate) = command {
         output::line(&Sealer::generate_key_line());
         return Ok(ExitCode::SUCCESS);
     }
     let app = start::start(config, OpenAs::Beside)?;
     match command {
-        AdminCommand::Org(OrgCommand::Create { slug, name }) => org_create(&app, slug, name, as_json).await,
-        AdminCommand::Project(ProjectCommand::Create { org, slug, platform }) => {
-            project_create(&app, org, slug, platform).await
+        AdminCommand::Org(OrgCommand::Create { slug, name }) => {
+            org_create(&app, slug, name, as_json).await
         }
-        AdminCommand::User(UserCommand::Create { email, org, role, name }) => {
-            user_create(&app, email, org, role, name, as_json).await
+        AdminCommand::Project(ProjectCommand::Create {
+            org,
+            slug,
+            platform,
+        }) => project_create(&app, org, slug, platform).await,
+        AdminCommand::User(UserCommand::Create {
+            email,
+            org,
+            role,
+            name,
+        }) => user_create(&app, email, org, role, name, as_json).await,
+        AdminCommand::Token(TokenCommand::Create { org, name, scopes }) => {
+            token_create(&app, org, name, &scopes).await
         }
-        AdminCommand::Token(TokenCommand::Create { org, name, scopes }) => token_create(&app, org, name, &scopes).await,
         AdminCommand::Link(command) => admin_links::link(&app, command).await,
         AdminCommand::Repo(command) => admin_links::repo(&app, command, as_json).await,
         AdminCommand::Install(command) => admin_links::install(&app, command, as_json).await,
         AdminCommand::Jobs(command) => jobs_command(&app, command, as_json).await,
         AdminCommand::Backup { file } => {
             app.db.backup(file.clone()).await?;
-            output::value(as_json, &json!({ "file": file }), &format!("Copied to {}", file.display()));
+            output::value(
+                as_json,
+                &json!({ "file": file }),
+                &format!("Copied to {}", file.display()),
+            );
             Ok(())
         }
         AdminCommand::Keys(KeysCommand::Rotate) => admin_links::rotate_keys(&app, as_json).await,
@@ -189,19 +206,40 @@ async fn org_create(app: &App, slug: String, name: String, as_json: bool) -> any
         .db
         .write(move |tx| {
             let org = accounts::create_org(tx, &slug, &name, now)?;
-            audit::record(tx, Some(org.id), "admin command", "accounts.create_org", &slug, &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org.id),
+                "admin command",
+                "accounts.create_org",
+                &slug,
+                &json!({}),
+                now,
+            )?;
             Ok(org)
         })
         .await
         .map_err(explain)?;
     let value = json!({ "id": org.id.to_string(), "slug": org.slug });
-    output::value(as_json, &value, &format!("Organization {} has id {}", org.slug, org.id));
+    output::value(
+        as_json,
+        &value,
+        &format!("Organization {} has id {}", org.slug, org.id),
+    );
     Ok(())
 }
 
-async fn project_create(app: &App, org: String, slug: String, platform: String) -> anyhow::Result<()> {
+async fn project_create(
+    app: &App,
+    org: String,
+    slug: String,
+    platform: String,
+) -> anyhow::Result<()> {
     let now = app.clock.now();
-    let new = NewProject { name: slug.clone(), slug, platform };
+    let new = NewProject {
+        name: slug.clone(),
+        slug,
+        platform,
+    };
     let (project, key) = app
         .db
         .write(move |tx| {
@@ -211,7 +249,9 @@ async fn project_create(app: &App, org: String, slug: String, platform: String) 
         .await
         .map_err(explain)?;
     let dsn = accounts::dsn(&app.config.public_url, &key);
-    output::line(&json!({ "id": project.id.to_string(), "slug": project.slug, "dsn": dsn }).to_string());
+    output::line(
+        &json!({ "id": project.id.to_string(), "slug": project.slug, "dsn": dsn }).to_string(),
+    );
     Ok(())
 }
 
@@ -224,7 +264,10 @@ async fn user_create(
     as_json: bool,
 ) -> anyhow::Result<()> {
     let mut password = String::new();
-    std::io::stdin().take(4_096).read_to_string(&mut password).context("cannot read the password")?;
+    std::io::stdin()
+        .take(4_096)
+        .read_to_string(&mut password)
+        .context("cannot read the password")?;
     let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
     let hash = accounts::hash_password(password).await.map_err(explain)?;
     let now = app.clock.now();
@@ -245,7 +288,10 @@ async fn token_create(app: &App, org: String, name: String, scopes: &str) -> any
     let scopes = match ScopeSet::parse(scopes) {
         Ok(scopes) if scopes != ScopeSet::NONE => scopes,
         Ok(_) => bail!("name at least one scope"),
-        Err(unknown) => bail!("unknown scope {unknown:?}; there are: {}", ScopeSet::all().to_text()),
+        Err(unknown) => bail!(
+            "unknown scope {unknown:?}; there are: {}",
+            ScopeSet::all().to_text()
+        ),
     };
     let now = app.clock.now();
     let public_url = app.config.public_url.to_string();
@@ -272,9 +318,15 @@ async fn jobs_command(app: &App, command: JobsCommand, as_json: bool) -> anyhow:
                     None => bail!("unknown state {word:?}; there are: ready, running, done, dead"),
                 },
             };
-            let filter = jobs::Filter { state, ..Default::default() };
-            let rows =
-                app.db.read(move |conn| Ok::<_, AppError>(jobs::list(conn, &filter, 200)?)).await.map_err(explain)?;
+            let filter = jobs::Filter {
+                state,
+                ..Default::default()
+            };
+            let rows = app
+                .db
+                .read(move |conn| Ok::<_, AppError>(jobs::list(conn, &filter, 200)?))
+                .await
+                .map_err(explain)?;
             for job in rows {
                 let value = json!({
                     "id": job.id, "kind": job.kind, "state": job.state, "attempts": job.attempts,
@@ -282,7 +334,11 @@ async fn jobs_command(app: &App, command: JobsCommand, as_json: bool) -> anyhow:
                 });
                 let text = format!(
                     "{:>8}  {:<28} {:<8} {:>3}  {}",
-                    job.id, job.kind, job.state, job.attempts, job.last_error.unwrap_or_default()
+                    job.id,
+                    job.kind,
+                    job.state,
+                    job.attempts,
+                    job.last_error.unwrap_or_default()
                 );
                 output::value(as_json, &value, &text);
             }
@@ -297,8 +353,11 @@ async fn jobs_command(app: &App, command: JobsCommand, as_json: bool) -> anyhow:
             changed(done, id, "is ready again", as_json)
         }
         JobsCommand::Drop { id } => {
-            let done =
-                app.db.write(move |tx| Ok::<_, AppError>(jobs::drop_dead(tx, None, JobId(id))?)).await.map_err(explain)?;
+            let done = app
+                .db
+                .write(move |tx| Ok::<_, AppError>(jobs::drop_dead(tx, None, JobId(id))?))
+                .await
+                .map_err(explain)?;
             changed(done, id, "is deleted", as_json)
         }
     }

@@ -9,8 +9,8 @@ use super::output;
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::Org;
-use crate::features::{audit, installs, links};
 use crate::features::links::{EnsureHook, HookStart, LinkId};
+use crate::features::{audit, installs, links};
 use crate::kit::jobs;
 
 const ACTOR: &str = "admin command";
@@ -61,7 +61,10 @@ pub(super) enum InstallCommand {
 }
 
 async fn org_of(app: &App, slug: String) -> anyhow::Result<Org> {
-    app.db.read(move |conn| require_org(conn, &slug)).await.map_err(explain)
+    app.db
+        .read(move |conn| require_org(conn, &slug))
+        .await
+        .map_err(explain)
 }
 
 pub(super) async fn link(app: &App, command: LinkCommand) -> anyhow::Result<()> {
@@ -74,14 +77,20 @@ pub(super) async fn link(app: &App, command: LinkCommand) -> anyhow::Result<()> 
         .await
         .map_err(explain)?
         .with_context(|| format!("no installation has the client key {client_key:?}"))?;
-    let link = links::connect(app, org.id, &installation, ACTOR).await.map_err(explain)?;
+    let link = links::connect(app, org.id, &installation, ACTOR)
+        .await
+        .map_err(explain)?;
     output::line(&json!({ "integrationId": link.id.to_string() }).to_string());
     Ok(())
 }
 
 pub(super) async fn repo(app: &App, command: RepoCommand, as_json: bool) -> anyhow::Result<()> {
     match command {
-        RepoCommand::Add { org, integration, repo } => add(app, org, LinkId(integration), &repo).await,
+        RepoCommand::Add {
+            org,
+            integration,
+            repo,
+        } => add(app, org, LinkId(integration), &repo).await,
         RepoCommand::RotateSecret { org, repo } => rotate(app, org, repo, as_json).await,
     }
 }
@@ -92,9 +101,14 @@ async fn add(app: &App, org: String, link: LinkId, name: &str) -> anyhow::Result
     let repo = links::add_repository(app, org, link, name, ACTOR, HookStart::AsSafetyNet)
         .await
         .map_err(|error| explain(error.into()))?;
-    links::ensure_hook(app, org, repo.id).await.map_err(|error| {
-        explain(error.into()).context(format!("{} is added; a worker will try its webhook again", repo.name))
-    })?;
+    links::ensure_hook(app, org, repo.id)
+        .await
+        .map_err(|error| {
+            explain(error.into()).context(format!(
+                "{} is added; a worker will try its webhook again",
+                repo.name
+            ))
+        })?;
     let id = repo.id;
     app.db
         .write(move |tx| Ok::<_, AppError>(jobs::cancel::<EnsureHook>(tx, &EnsureHook::key(id))?))
@@ -113,23 +127,45 @@ async fn rotate(app: &App, org: String, name: String, as_json: bool) -> anyhow::
         .read(move |conn| Ok::<_, AppError>(links::find_repo_by_name(conn, org, &wanted)?))
         .await
         .map_err(explain)?;
-    let Some(repo) = found else { bail!("no repository {name:?}") };
-    links::rotate_secret(app, org, repo.id, ACTOR).await.map_err(explain)?;
-    links::ensure_hook(app, org, repo.id).await.map_err(|error| {
-        explain(error.into()).context("the new secret is stored; a worker will tell Bitbucket")
-    })?;
-    output::value(as_json, &json!({ "id": repo.id.to_string() }), &format!("The webhook of {name} has a new secret"));
+    let Some(repo) = found else {
+        bail!("no repository {name:?}")
+    };
+    links::rotate_secret(app, org, repo.id, ACTOR)
+        .await
+        .map_err(explain)?;
+    links::ensure_hook(app, org, repo.id)
+        .await
+        .map_err(|error| {
+            explain(error.into()).context("the new secret is stored; a worker will tell Bitbucket")
+        })?;
+    output::value(
+        as_json,
+        &json!({ "id": repo.id.to_string() }),
+        &format!("The webhook of {name} has a new secret"),
+    );
     Ok(())
 }
 
-pub(super) async fn install(app: &App, command: InstallCommand, as_json: bool) -> anyhow::Result<()> {
+pub(super) async fn install(
+    app: &App,
+    command: InstallCommand,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let InstallCommand::Reset { client_key } = command;
     let (key, now) = (client_key.clone(), app.clock.now());
     let installation = app
         .db
         .write(move |tx| {
             let installation = installs::allow_reset(tx, &key, now)?;
-            audit::record(tx, None, ACTOR, "installs.allow_reset", &key, &json!({}), now)?;
+            audit::record(
+                tx,
+                None,
+                ACTOR,
+                "installs.allow_reset",
+                &key,
+                &json!({}),
+                now,
+            )?;
             Ok::<_, AppError>(installation)
         })
         .await
@@ -137,8 +173,15 @@ pub(super) async fn install(app: &App, command: InstallCommand, as_json: bool) -
             "not_found" => anyhow::anyhow!("no installation has the client key {client_key:?}"),
             _ => explain(error),
         })?;
-    let text = format!("The next install of {} may come without the old secret", installation.principal_name);
-    output::value(as_json, &json!({ "clientKey": client_key, "resetAllowed": true }), &text);
+    let text = format!(
+        "The next install of {} may come without the old secret",
+        installation.principal_name
+    );
+    output::value(
+        as_json,
+        &json!({ "clientKey": client_key, "resetAllowed": true }),
+        &text,
+    );
     Ok(())
 }
 
@@ -146,7 +189,13 @@ pub(super) async fn rotate_keys(app: &App, as_json: bool) -> anyhow::Result<()> 
     let installations = installs::reseal(app).await.map_err(explain)?;
     let hooks = links::reseal(app).await.map_err(explain)?;
     let key = app.sealer.primary_key_id();
-    let text = format!("{installations} installations and {hooks} webhooks are now sealed with key {key:?}");
-    output::value(as_json, &json!({ "key": key, "installations": installations, "hooks": hooks }), &text);
+    let text = format!(
+        "{installations} installations and {hooks} webhooks are now sealed with key {key:?}"
+    );
+    output::value(
+        as_json,
+        &json!({ "key": key, "installations": installations, "hooks": hooks }),
+        &text,
+    );
     Ok(())
 }

@@ -30,7 +30,11 @@ pub(super) async fn ready(url: &str) -> anyhow::Result<ExitCode> {
         anyhow::Ok(answer.starts_with(b"HTTP/1.1 200"))
     };
     let ready = tokio::time::timeout(std::time::Duration::from_secs(5), probe).await??;
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 pub(super) async fn check(config: Config) -> anyhow::Result<ExitCode> {
@@ -49,7 +53,9 @@ pub(super) async fn check(config: Config) -> anyhow::Result<ExitCode> {
         if https || config.dev {
             Ok(public_url)
         } else {
-            Err(format!("{public_url} is not https; Bitbucket installs only https apps. Put a TLS proxy in front"))
+            Err(format!(
+                "{public_url} is not https; Bitbucket installs only https apps. Put a TLS proxy in front"
+            ))
         },
     );
     let app = match start::start(config, OpenAs::Beside) {
@@ -59,7 +65,13 @@ pub(super) async fn check(config: Config) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    report("keys", Ok(format!("sealing with key {:?}", app.sealer.primary_key_id())));
+    report(
+        "keys",
+        Ok(format!(
+            "sealing with key {:?}",
+            app.sealer.primary_key_id()
+        )),
+    );
     let users = app
         .db
         .read(|conn| Ok::<_, crate::error::AppError>(crate::features::accounts::users_exist(conn)?))
@@ -68,9 +80,16 @@ pub(super) async fn check(config: Config) -> anyhow::Result<ExitCode> {
         "database",
         match users {
             Ok(true) => Ok(format!("{:?}", app.db.url())),
-            Ok(false) => Ok(format!("{:?} (no user yet: the first start prints a one-time code)", app.db.url())),
+            Ok(false) => Ok(format!(
+                "{:?} (no user yet: the first start prints a one-time code)",
+                app.db.url()
+            )),
             Err(error) => Err(format!("{error:?}")),
         },
     );
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

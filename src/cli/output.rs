@@ -1,5 +1,9 @@
 //! What the command prints; the only place that writes to the terminal.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user here")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line speaks to its user here"
+)]
 
 use std::process::ExitCode;
 
@@ -21,5 +25,9 @@ pub(super) fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// A value as JSON or as text.
 pub(super) fn value(json: bool, value: &serde_json::Value, text: &str) {
-    if json { line(&value.to_string()) } else { line(text) }
+    if json {
+        line(&value.to_string())
+    } else {
+        line(text)
+    }
 }

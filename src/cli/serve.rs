@@ -17,7 +17,8 @@ pub(super) async fn serve(config: Config, with_workers: bool) -> anyhow::Result<
     let listen = config.listen.clone();
     let public_url = config.public_url.clone();
     // The socket first: a taken port should not cost a migration.
-    let listener = TcpListener::bind(&listen).with_context(|| format!("cannot listen on {listen}"))?;
+    let listener =
+        TcpListener::bind(&listen).with_context(|| format!("cannot listen on {listen}"))?;
     let app = start::start(config, OpenAs::Server)?;
     if let Some(code) = accounts::first_owner_code(&app).await? {
         output::note(&format!(

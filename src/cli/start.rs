@@ -16,7 +16,11 @@ use crate::worker;
 /// Opens everything. Nothing is sent anywhere.
 pub(super) fn start(config: Config, open_as: OpenAs) -> anyhow::Result<App> {
     let sealer = sealer(&config)?;
-    let db = Db::open(config.database_url.expose(), open_as, Some(Arc::new(worker::followers())))?;
+    let db = Db::open(
+        config.database_url.expose(),
+        open_as,
+        Some(Arc::new(worker::followers())),
+    )?;
     App::new(config, db, Clock::system(), sealer)
 }
 
@@ -37,8 +41,12 @@ fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
     if let Ok(line) = std::fs::read_to_string(&path) {
         return Ok(Secret::new(line.trim().to_owned()));
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let line = Sealer::generate_key_line();
     let mut options = std::fs::OpenOptions::new();
@@ -54,9 +62,9 @@ fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
             Ok(Secret::new(line))
         }
         // Another command made it in between.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Ok(Secret::new(std::fs::read_to_string(&path)?.trim().to_owned()))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Secret::new(
+            std::fs::read_to_string(&path)?.trim().to_owned(),
+        )),
         Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
     }
 }

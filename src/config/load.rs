@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::settings::SETTINGS;
 use super::Config;
+use super::settings::SETTINGS;
 use crate::kit::crypto::secret::Secret;
 
 const PREFIX: &str = "TRACEBUCKET_";
@@ -49,12 +49,20 @@ impl Sources {
                 .map_err(|error| ConfigError::File(file.to_owned(), error.to_string()))?;
             sources.add_file(file, &text)?;
         }
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
         let environment = std::env::vars();
         for (name, value) in environment {
             // Variables of the test suite are nobody's setting.
-            if let Some(key) = name.strip_prefix(PREFIX).filter(|key| !key.starts_with("TEST_")) {
-                sources.set(&key.to_ascii_lowercase(), value).map_err(|_| ConfigError::Unknown(name.clone()))?;
+            if let Some(key) = name
+                .strip_prefix(PREFIX)
+                .filter(|key| !key.starts_with("TEST_"))
+            {
+                sources
+                    .set(&key.to_ascii_lowercase(), value)
+                    .map_err(|_| ConfigError::Unknown(name.clone()))?;
             }
         }
         Ok(sources)
@@ -65,15 +73,18 @@ impl Sources {
     /// # Errors
     /// [`ConfigError::Unknown`] for a key that no setting has.
     pub fn set(&mut self, key: &str, value: impl Into<String>) -> Result<(), ConfigError> {
-        let setting =
-            SETTINGS.iter().find(|s| s.key == key).ok_or_else(|| ConfigError::Unknown(key.to_owned()))?;
+        let setting = SETTINGS
+            .iter()
+            .find(|s| s.key == key)
+            .ok_or_else(|| ConfigError::Unknown(key.to_owned()))?;
         self.values.insert(setting.key, value.into());
         Ok(())
     }
 
     fn add_file(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| ConfigError::File(file.to_owned(), error.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            ConfigError::File(file.to_owned(), error.to_string())
+        })?;
         for (key, value) in table {
             let value = match value {
                 toml::Value::String(text) => text,
@@ -86,7 +97,10 @@ impl Sources {
                 other => {
                     return Err(ConfigError::File(
                         file.to_owned(),
-                        format!("{key} must be a string, a number or a list of strings, not {}", other.type_str()),
+                        format!(
+                            "{key} must be a string, a number or a list of strings, not {}",
+                            other.type_str()
+                        ),
                     ));
                 }
             };
@@ -96,7 +110,10 @@ impl Sources {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.values
+            .get(key)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     fn or_default(&self, key: &str) -> &str {
@@ -111,9 +128,9 @@ impl Sources {
     /// See [`ConfigError`]; nothing has been opened yet.
     pub fn into_config(self, dev: bool) -> Result<Config, ConfigError> {
         let listen = self.or_default("listen").to_owned();
-        listen
-            .to_socket_addrs()
-            .map_err(|error| ConfigError::Value("listen", format!("{listen:?} is not host:port ({error})")))?;
+        listen.to_socket_addrs().map_err(|error| {
+            ConfigError::Value("listen", format!("{listen:?} is not host:port ({error})"))
+        })?;
         let public_url = match self.get("public_url") {
             Some(text) => text.to_owned(),
             None if dev => format!("http://{listen}"),
@@ -127,7 +144,10 @@ impl Sources {
         let public_url = base_url("public_url", &public_url)?;
         if public_url.path() != "/" {
             // sentry-cli refuses a base with a path (sentry.md §10.1).
-            return Err(ConfigError::Value("public_url", "must not have a path: the server owns its host".into()));
+            return Err(ConfigError::Value(
+                "public_url",
+                "must not have a path: the server owns its host".into(),
+            ));
         }
         if self.get("secret_keys").is_none() && !dev {
             return Err(ConfigError::Missing(
@@ -143,15 +163,23 @@ impl Sources {
             listen,
             public_url,
             database_url: Secret::new(self.or_default("database_url").to_owned()),
-            secret_keys: self.get("secret_keys").map(|keys| Secret::new(keys.to_owned())),
+            secret_keys: self
+                .get("secret_keys")
+                .map(|keys| Secret::new(keys.to_owned())),
             bitbucket_api_url: base_url("bitbucket_api_url", self.or_default("bitbucket_api_url"))?,
             bitbucket_web_url: base_url("bitbucket_web_url", self.or_default("bitbucket_web_url"))?,
             app_key,
-            egress_allow: list(self.or_default("egress_allow")).map(str::to_owned).collect(),
+            egress_allow: list(self.or_default("egress_allow"))
+                .map(str::to_owned)
+                .collect(),
             retention: days("retention_days", self.or_default("retention_days"))?,
             deliveries: days("delivery_days", self.or_default("delivery_days"))?,
             trusted_proxies: list(self.or_default("trusted_proxies"))
-                .map(|item| item.parse().map_err(|_| ConfigError::Value("trusted_proxies", format!("{item:?} is not a CIDR"))))
+                .map(|item| {
+                    item.parse().map_err(|_| {
+                        ConfigError::Value("trusted_proxies", format!("{item:?} is not a CIDR"))
+                    })
+                })
                 .collect::<Result<_, _>>()?,
             log: self.or_default("log").to_owned(),
             dev,
@@ -160,25 +188,39 @@ impl Sources {
 }
 
 fn base_url(key: &'static str, text: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).map_err(|error| ConfigError::Value(key, format!("{text:?} is not a URL ({error})")))?;
+    let url = Url::parse(text)
+        .map_err(|error| ConfigError::Value(key, format!("{text:?} is not a URL ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(ConfigError::Value(key, format!("{text:?} must be an http or https URL")));
+        return Err(ConfigError::Value(
+            key,
+            format!("{text:?} must be an http or https URL"),
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        return Err(ConfigError::Value(key, "must be scheme, host and port only".into()));
+        return Err(ConfigError::Value(
+            key,
+            "must be scheme, host and port only".into(),
+        ));
     }
     Ok(url)
 }
 
 fn days(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     match text.parse::<u32>() {
-        Ok(days) if (1..=3_650).contains(&days) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
-        _ => Err(ConfigError::Value(key, format!("{text:?} must be a number of days from 1 to 3650"))),
+        Ok(days) if (1..=3_650).contains(&days) => {
+            Ok(Duration::from_secs(u64::from(days) * 86_400))
+        }
+        _ => Err(ConfigError::Value(
+            key,
+            format!("{text:?} must be a number of days from 1 to 3650"),
+        )),
     }
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -199,14 +241,23 @@ mod tests {
         let config = Sources::default().into_config(true).unwrap();
         assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8000/");
         assert_eq!(config.app_key, "127.0.0.1.bitbucket");
-        assert!(matches!(Sources::default().into_config(false), Err(ConfigError::Missing("public_url", _))));
+        assert!(matches!(
+            Sources::default().into_config(false),
+            Err(ConfigError::Missing("public_url", _))
+        ));
         let without_keys = sources(&[("public_url", "https://tb.example")]).into_config(false);
-        assert!(matches!(without_keys, Err(ConfigError::Missing("secret_keys", _))));
+        assert!(matches!(
+            without_keys,
+            Err(ConfigError::Missing("secret_keys", _))
+        ));
     }
 
     #[test]
     fn unknown_keys_are_refused() {
-        assert_eq!(Sources::default().set("pubic_url", "x"), Err(ConfigError::Unknown("pubic_url".into())));
+        assert_eq!(
+            Sources::default().set("pubic_url", "x"),
+            Err(ConfigError::Unknown("pubic_url".into()))
+        );
         let file = Sources::default().add_file(Path::new("t.toml"), "lisen = \"127.0.0.1:1\"");
         assert_eq!(file, Err(ConfigError::Unknown("lisen".into())));
     }
@@ -221,22 +272,35 @@ mod tests {
             ("retention_days", "soon"),
             ("trusted_proxies", "10.0.0.0/99"),
         ] {
-            assert!(sources(&[(key, bad)]).into_config(true).is_err(), "{key}={bad}");
+            assert!(
+                sources(&[(key, bad)]).into_config(true).is_err(),
+                "{key}={bad}"
+            );
         }
     }
 
     #[test]
     fn secrets_of_the_configuration_do_not_print() {
-        let config = sources(&[("database_url", "postgres://u:hunter2@h/d"), ("secret_keys", "a:c2VjcmV0")])
-            .into_config(true)
-            .unwrap();
+        let config = sources(&[
+            ("database_url", "postgres://u:hunter2@h/d"),
+            ("secret_keys", "a:c2VjcmV0"),
+        ])
+        .into_config(true)
+        .unwrap();
         let printed = format!("{config:?}");
-        assert!(!printed.contains("hunter2") && !printed.contains("c2VjcmV0"), "{printed}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains("c2VjcmV0"),
+            "{printed}"
+        );
     }
 
     #[test]
     fn the_reference_page_is_in_step() {
         let committed = include_str!("../../docs/CONFIGURATION.md");
-        assert_eq!(committed, super::super::reference_page(), "run: tracebucket docs configuration > docs/CONFIGURATION.md");
+        assert_eq!(
+            committed,
+            super::super::reference_page(),
+            "run: tracebucket docs configuration > docs/CONFIGURATION.md"
+        );
     }
 }

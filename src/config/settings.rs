@@ -28,18 +28,62 @@ const fn setting(key: &'static str, default: &'static str, doc: &'static str) ->
 
 /// Every setting there is.
 pub const SETTINGS: &[Setting] = &[
-    setting("listen", "127.0.0.1:8000", "Address and port of the HTTP server."),
-    setting("public_url", "", "Where browsers and Bitbucket reach this server: scheme, host, optional port. Required unless --dev (then http:// and the listen address)."),
-    setting("database_url", "sqlite://data/tracebucket.db", "sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE."),
-    setting("secret_keys", "", "Keys that seal secrets at rest, as id:base64 of 32 bytes, comma-separated. The first seals, all open. Required unless --dev (then a key is made and kept in dev.keys beside the database)."),
-    setting("bitbucket_api_url", "https://api.bitbucket.org", "Base URL of the Bitbucket Cloud API."),
-    setting("bitbucket_web_url", "https://bitbucket.org", "Base URL of Bitbucket's web pages."),
-    setting("app_key", "<public host>.bitbucket", "Key of the Connect app. Changing it disconnects existing installs."),
-    setting("egress_allow", "", "Hosts or CIDRs, comma-separated, that outgoing calls may reach although their address is private."),
+    setting(
+        "listen",
+        "127.0.0.1:8000",
+        "Address and port of the HTTP server.",
+    ),
+    setting(
+        "public_url",
+        "",
+        "Where browsers and Bitbucket reach this server: scheme, host, optional port. Required unless --dev (then http:// and the listen address).",
+    ),
+    setting(
+        "database_url",
+        "sqlite://data/tracebucket.db",
+        "sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE.",
+    ),
+    setting(
+        "secret_keys",
+        "",
+        "Keys that seal secrets at rest, as id:base64 of 32 bytes, comma-separated. The first seals, all open. Required unless --dev (then a key is made and kept in dev.keys beside the database).",
+    ),
+    setting(
+        "bitbucket_api_url",
+        "https://api.bitbucket.org",
+        "Base URL of the Bitbucket Cloud API.",
+    ),
+    setting(
+        "bitbucket_web_url",
+        "https://bitbucket.org",
+        "Base URL of Bitbucket's web pages.",
+    ),
+    setting(
+        "app_key",
+        "<public host>.bitbucket",
+        "Key of the Connect app. Changing it disconnects existing installs.",
+    ),
+    setting(
+        "egress_allow",
+        "",
+        "Hosts or CIDRs, comma-separated, that outgoing calls may reach although their address is private.",
+    ),
     setting("retention_days", "90", "Days that events are kept."),
-    setting("delivery_days", "14", "Days that bodies of inbound webhooks are kept; their keys are kept twice as long."),
-    setting("trusted_proxies", "", "CIDRs, comma-separated, of reverse proxies whose X-Forwarded-For is believed."),
-    setting("log", "info", "Filter of log lines, in the syntax of tracing (for example info,tracebucket=debug)."),
+    setting(
+        "delivery_days",
+        "14",
+        "Days that bodies of inbound webhooks are kept; their keys are kept twice as long.",
+    ),
+    setting(
+        "trusted_proxies",
+        "",
+        "CIDRs, comma-separated, of reverse proxies whose X-Forwarded-For is believed.",
+    ),
+    setting(
+        "log",
+        "info",
+        "Filter of log lines, in the syntax of tracing (for example info,tracebucket=debug).",
+    ),
 ];
 
 /// docs/CONFIGURATION.md, made from the table.
@@ -52,9 +96,19 @@ pub fn reference_page() -> String {
          | variable | key | default | meaning |\n| --- | --- | --- | --- |\n",
     );
     for setting in SETTINGS {
-        let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
+        let default = if setting.default.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("`{}`", setting.default)
+        };
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| `{}` | `{}` | {default} | {} |", setting.variable(), setting.key, setting.doc);
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {default} | {} |",
+            setting.variable(),
+            setting.key,
+            setting.doc
+        );
     }
     page
 }

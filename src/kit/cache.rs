@@ -34,7 +34,12 @@ pub struct Ticket(u64);
 
 impl<K, V> Default for FreshCache<K, V> {
     fn default() -> Self {
-        Self { inner: Mutex::new(Inner { changes: 0, entries: HashMap::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                changes: 0,
+                entries: HashMap::new(),
+            }),
+        }
     }
 }
 
@@ -89,7 +94,10 @@ mod tests {
     fn an_entry_lives_for_a_moment() {
         let cache = FreshCache::<String, u8>::default();
         cache.put(cache.ticket(), "a".to_owned(), 1, NOW);
-        assert_eq!(cache.get("a", NOW.plus(LIFE - Duration::from_micros(1))), Some(1));
+        assert_eq!(
+            cache.get("a", NOW.plus(LIFE - Duration::from_micros(1))),
+            Some(1)
+        );
         assert_eq!(cache.get("a", NOW.plus(LIFE)), None);
         assert_eq!(cache.get("b", NOW), None);
     }

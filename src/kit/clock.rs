@@ -13,9 +13,20 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 /// A moment: microseconds of UTC since 1970-01-01. Serialises as the plain number; pages and
 /// foreign APIs get [`Micros::to_rfc3339`].
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    diesel::expression::AsExpression,
+    diesel::deserialize::FromSqlRow,
 )]
-#[derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
 #[diesel(sql_type = diesel::sql_types::BigInt)]
 #[serde(transparent)]
 pub struct Micros(pub i64);
@@ -98,7 +109,10 @@ impl Clock {
     }
 
     /// The present moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the machine"
+    )]
     pub fn now(&self) -> Micros {
         match &self.0 {
             Source::System => match SystemTime::now().duration_since(UNIX_EPOCH) {

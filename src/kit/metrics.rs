@@ -41,27 +41,57 @@ impl Default for Metrics {
         let calls = Family::<CallLabels, Counter>::default();
         // 10 ms to 80 s: a Bitbucket call that takes longer has timed out.
         let call_seconds = Histogram::new(exponential_buckets(0.01, 2.0, 14));
-        registry.register("requests", "Requests answered, by route pattern and status", requests.clone());
-        registry.register("bitbucket_calls", "Calls to Bitbucket, by path name and outcome", calls.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by route pattern and status",
+            requests.clone(),
+        );
+        registry.register(
+            "bitbucket_calls",
+            "Calls to Bitbucket, by path name and outcome",
+            calls.clone(),
+        );
         registry.register_with_unit(
             "bitbucket_call",
             "Duration of calls to Bitbucket",
             Unit::Seconds,
             call_seconds.clone(),
         );
-        Self { registry, requests, calls, call_seconds }
+        Self {
+            registry,
+            requests,
+            calls,
+            call_seconds,
+        }
     }
 }
 
 impl Metrics {
     /// Counts an answered request. `route` is the pattern of the route table.
     pub fn request(&self, route: &str, status: u16) {
-        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+        self.requests
+            .get_or_create(&RequestLabels {
+                route: route.to_owned(),
+                status,
+            })
+            .inc();
     }
 
     /// Counts an attempt of a call to Bitbucket.
-    pub fn call(&self, path: &'static str, method: &'static str, outcome: &'static str, took: Duration) {
-        self.calls.get_or_create(&CallLabels { path, method, outcome }).inc();
+    pub fn call(
+        &self,
+        path: &'static str,
+        method: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        self.calls
+            .get_or_create(&CallLabels {
+                path,
+                method,
+                outcome,
+            })
+            .inc();
         self.call_seconds.observe(took.as_secs_f64());
     }
 
@@ -76,7 +106,11 @@ impl Metrics {
         for (name, values) in gauges {
             let _ = writeln!(text, "# TYPE tracebucket_{name} gauge");
             for (label, value, figure) in *values {
-                let labels = if label.is_empty() { String::new() } else { format!("{{{label}=\"{value}\"}}") };
+                let labels = if label.is_empty() {
+                    String::new()
+                } else {
+                    format!("{{{label}=\"{value}\"}}")
+                };
                 let _ = writeln!(text, "tracebucket_{name}{labels} {figure}");
             }
         }
@@ -95,9 +129,19 @@ mod tests {
         metrics.request("/o/{org}/errors/", 200);
         metrics.request("/o/{org}/errors/", 200);
         metrics.call("repository", "GET", "ok", Duration::from_millis(20));
-        let text = metrics.render(&[("jobs", &[("state", "dead", 3)]), ("queued_writes", &[("", "", 0)])]);
-        assert!(text.contains("tracebucket_requests_total{route=\"/o/{org}/errors/\",status=\"200\"} 2"), "{text}");
-        assert!(text.contains("tracebucket_bitbucket_calls_total{path=\"repository\",method=\"GET\",outcome=\"ok\"} 1"));
+        let text = metrics.render(&[
+            ("jobs", &[("state", "dead", 3)]),
+            ("queued_writes", &[("", "", 0)]),
+        ]);
+        assert!(
+            text.contains(
+                "tracebucket_requests_total{route=\"/o/{org}/errors/\",status=\"200\"} 2"
+            ),
+            "{text}"
+        );
+        assert!(text.contains(
+            "tracebucket_bitbucket_calls_total{path=\"repository\",method=\"GET\",outcome=\"ok\"} 1"
+        ));
         assert!(text.contains("tracebucket_jobs{state=\"dead\"} 3"));
         assert!(text.contains("tracebucket_queued_writes 0"));
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);

@@ -8,7 +8,13 @@ use crate::support::{TestApp, both};
 
 /// GET of a page as a browser would.
 async fn page(t: &TestApp, path: &str, cookie: &str) -> reqwest::Response {
-    t.http.get(t.url(path)).header("accept", "text/html").header("cookie", cookie).send().await.unwrap()
+    t.http
+        .get(t.url(path))
+        .header("accept", "text/html")
+        .header("cookie", cookie)
+        .send()
+        .await
+        .unwrap()
 }
 
 /// POST of a form of ours.

@@ -15,7 +15,10 @@ use crate::support::world::git;
 async fn sent(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
-    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    (
+        status,
+        serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
+    )
 }
 
 fn push(commits: Value) -> Value {
@@ -395,7 +398,14 @@ mod tracebucket_periodic {
 }
 
 async fn page(s: &Scene, path: &str, cookie: &str, expected: u16) -> String {
-    let response = s.t.http.get(s.t.url(path)).header("Cookie", cookie).header("Accept", "text/html").send().await.unwrap();
+    let response =
+        s.t.http
+            .get(s.t.url(path))
+            .header("Cookie", cookie)
+            .header("Accept", "text/html")
+            .send()
+            .await
+            .unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     assert_eq!(status, expected, "{path}: {text}");
@@ -406,7 +416,14 @@ async fn repo_row(s: &Scene) -> (String, String) {
     let repo = s.repo;
     s.t.app
         .db
-        .read(move |conn| Ok::<_, AppError>(repos::table.filter(repos::id.eq(repo)).select((repos::name, repos::status)).first(conn)?))
+        .read(move |conn| {
+            Ok::<_, AppError>(
+                repos::table
+                    .filter(repos::id.eq(repo))
+                    .select((repos::name, repos::status))
+                    .first(conn)?,
+            )
+        })
         .await
         .unwrap()
 }
@@ -416,7 +433,13 @@ async fn activities(s: &Scene, group: tracebucket::features::groups::GroupId) ->
     s.t.app
         .db
         .read(move |conn| {
-            Ok::<_, AppError>(activities::table.filter(activities::group_id.eq(group)).order(activities::id).select(activities::kind).load(conn)?)
+            Ok::<_, AppError>(
+                activities::table
+                    .filter(activities::group_id.eq(group))
+                    .order(activities::id)
+                    .select(activities::kind)
+                    .load(conn)?,
+            )
         })
         .await
         .unwrap()
@@ -427,7 +450,15 @@ async fn reopen(s: &Scene, group: tracebucket::features::groups::GroupId) {
     let (org, now) = (s.tenant.org.id, s.t.app.clock.now());
     s.t.app
         .db
-        .write(move |tx| Ok::<_, AppError>(groups::unresolve(tx, org, group, &Actor::system("a test"), now)?))
+        .write(move |tx| {
+            Ok::<_, AppError>(groups::unresolve(
+                tx,
+                org,
+                group,
+                &Actor::system("a test"),
+                now,
+            )?)
+        })
         .await
         .unwrap();
 }

@@ -16,13 +16,21 @@ fn id_of(group: &Value) -> GroupId {
 }
 
 fn kinds(detail: &Value) -> Vec<&str> {
-    detail["activity"].as_array().unwrap().iter().map(|a| a["type"].as_str().unwrap()).collect()
+    detail["activity"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["type"].as_str().unwrap())
+        .collect()
 }
 
 /// Resolves a group as a commit does.
 async fn resolve_in_commit(t: &TestApp, org: OrgId, group: GroupId, unfixed: &[&str]) -> bool {
     let now = t.app.clock.now();
-    let unfixed: Vec<String> = unfixed.iter().map(|release| (*release).to_owned()).collect();
+    let unfixed: Vec<String> = unfixed
+        .iter()
+        .map(|release| (*release).to_owned())
+        .collect();
     t.app
         .db
         .write(move |tx| {
@@ -31,7 +39,14 @@ async fn resolve_in_commit(t: &TestApp, org: OrgId, group: GroupId, unfixed: &[&
                 repository: "acme/shop".into(),
                 url: Some("https://bitbucket.org/acme/shop/commits/9d2f5e7".into()),
             };
-            let changed = groups::resolve(tx, org, group, &Actor::system("Bitbucket"), &resolution, now)?;
+            let changed = groups::resolve(
+                tx,
+                org,
+                group,
+                &Actor::system("Bitbucket"),
+                &resolution,
+                now,
+            )?;
             groups::mark_unfixed(tx, org, group, &unfixed)?;
             Ok::<_, tracebucket::error::AppError>(changed)
         })
@@ -545,13 +560,20 @@ both! {
 async fn run_retention(t: &TestApp) {
     let now = t.app.clock.now();
     let job = tracebucket::features::groups::jobs::Retention::default();
-    t.app.db.write(move |tx| Ok::<_, tracebucket::error::AppError>(jobs::enqueue(tx, &job, now)?)).await.unwrap();
+    t.app
+        .db
+        .write(move |tx| Ok::<_, tracebucket::error::AppError>(jobs::enqueue(tx, &job, now)?))
+        .await
+        .unwrap();
     t.run_jobs().await;
 }
 
 async fn forgets(backend: crate::support::Backend) {
     let clock = Clock::fixed(Micros::from_unix_seconds(1_800_000_000));
-    let options = Options { clock: Some(clock.clone()), settings: vec![("retention_days", "30".into())] };
+    let options = Options {
+        clock: Some(clock.clone()),
+        settings: vec![("retention_days", "30".into())],
+    };
     let t = TestApp::start_with(backend, options).await;
     let a = t.tenant("acme").await;
     for _ in 0..3 {
@@ -564,9 +586,22 @@ async fn forgets(backend: crate::support::Backend) {
     clock.advance(11 * DAY);
     run_retention(&t).await;
     let old = t.groups(&a, "old").await.remove(0);
-    assert_eq!((&old["count"], &old["title"]), (&json!("3"), &json!("Old: something broke")));
-    t.get(&format!("{}events/latest/", t.group_path(&a, &old)), &a.token, 404).await;
-    t.get(&format!("/api/0/projects/acme/acme-shop/events/{kept}/"), &a.token, 200).await;
+    assert_eq!(
+        (&old["count"], &old["title"]),
+        (&json!("3"), &json!("Old: something broke"))
+    );
+    t.get(
+        &format!("{}events/latest/", t.group_path(&a, &old)),
+        &a.token,
+        404,
+    )
+    .await;
+    t.get(
+        &format!("/api/0/projects/acme/acme-shop/events/{kept}/"),
+        &a.token,
+        200,
+    )
+    .await;
     // Twice the retention: the group goes too, and its error starts anew.
     clock.advance(30 * DAY);
     run_retention(&t).await;

@@ -12,7 +12,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bitbucket_sandbox::protocol::qsh;
-use bitbucket_sandbox::{Action, Fault, InstallRequest, Installed, NewRepository, Sandbox, SandboxConfig};
+use bitbucket_sandbox::{
+    Action, Fault, InstallRequest, Installed, NewRepository, Sandbox, SandboxConfig,
+};
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::Role;
@@ -53,7 +55,12 @@ macro_rules! with_bitbucket {
     };
 }
 
-async fn try_install(t: &TestApp, bitbucket: &Sandbox, workspace: &str, client_key: Option<&str>) -> Installed {
+async fn try_install(
+    t: &TestApp,
+    bitbucket: &Sandbox,
+    workspace: &str,
+    client_key: Option<&str>,
+) -> Installed {
     bitbucket
         .install(InstallRequest {
             workspace: workspace.into(),
@@ -67,12 +74,21 @@ async fn try_install(t: &TestApp, bitbucket: &Sandbox, workspace: &str, client_k
 
 async fn stored(t: &TestApp, client_key: &str) -> Option<Installation> {
     let key = client_key.to_owned();
-    t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_by_client_key(conn, &key)?)).await.unwrap()
+    t.app
+        .db
+        .read(move |conn| Ok::<_, AppError>(installs::find_by_client_key(conn, &key)?))
+        .await
+        .unwrap()
 }
 
 async fn opens(t: &TestApp, id: installs::InstallationId) -> bool {
-    let sealed =
-        t.app.db.read(move |conn| Ok::<_, AppError>(installs::find_sealed(conn, id)?)).await.unwrap().unwrap();
+    let sealed = t
+        .app
+        .db
+        .read(move |conn| Ok::<_, AppError>(installs::find_sealed(conn, id)?))
+        .await
+        .unwrap()
+        .unwrap();
     sealed.credential(&t.app.sealer).unwrap().is_some()
 }
 
@@ -88,7 +104,8 @@ async fn sealed_secret(t: &TestApp) -> Option<Vec<u8>> {
         .db
         .read(|conn| {
             use diesel::RunQueryDsl;
-            let row: Sealed = diesel::sql_query("SELECT sealed_secret FROM installations").get_result(conn)?;
+            let row: Sealed =
+                diesel::sql_query("SELECT sealed_secret FROM installations").get_result(conn)?;
             Ok::<_, AppError>(row.sealed_secret)
         })
         .await
@@ -106,12 +123,20 @@ async fn send(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     Answer {
         status: response.status().as_u16(),
-        retry_after: response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        retry_after: response
+            .headers()
+            .get("retry-after")
+            .map(|value| value.to_str().unwrap().to_owned()),
         body: response.text().await.unwrap(),
     }
 }
 
-async fn post(t: &TestApp, path: &str, body: impl Into<reqwest::Body>, token: Option<&str>) -> Answer {
+async fn post(
+    t: &TestApp,
+    path: &str,
+    body: impl Into<reqwest::Body>,
+    token: Option<&str>,
+) -> Answer {
     let mut request = t.http.post(t.url(path)).body(body);
     if let Some(token) = token {
         request = request.header("authorization", format!("JWT {token}"));
@@ -520,11 +545,28 @@ async fn uninstall_and_return(backend: Backend) {
     let (t, bitbucket, key) = (&world.t, &world.bitbucket, world.client_key.as_str());
     let integrations = "/api/0/organizations/acme/integrations/";
     let secrets_of = |fresh| async move {
-        let repo = t.app.db.read(|conn| Ok::<_, AppError>(links::list_repos(conn, tracebucket::features::accounts::OrgId(1), &links::RepoFilter::default(), 0, 10)?)).await.unwrap();
+        let repo = t
+            .app
+            .db
+            .read(|conn| {
+                Ok::<_, AppError>(links::list_repos(
+                    conn,
+                    tracebucket::features::accounts::OrgId(1),
+                    &links::RepoFilter::default(),
+                    0,
+                    10,
+                )?)
+            })
+            .await
+            .unwrap();
         let uuid = repo[0].external_id.clone().unwrap();
-        links::repo_secrets(&t.app, repo[0].org_id, &uuid, fresh).await.unwrap()
+        links::repo_secrets(&t.app, repo[0].org_id, &uuid, fresh)
+            .await
+            .unwrap()
     };
-    let before = secrets_of(false).await.expect("the repository has a secret");
+    let before = secrets_of(false)
+        .await
+        .expect("the repository has a secret");
     let installation = stored(t, key).await.unwrap();
 
     // Unsigned, or signed by somebody else, it is nothing.
@@ -534,18 +576,35 @@ async fn uninstall_and_return(backend: Backend) {
     let wrong = forge(&hs256(), &claims(key, "POST", UNINSTALLED), "guess");
     let of_installed = good_token(bitbucket, key, "POST", INSTALLED);
     let others = good_token(bitbucket, &other, "POST", UNINSTALLED);
-    for (what, token) in [("unsigned", None), ("wrong", Some(wrong)), ("path", Some(of_installed)), ("other", Some(others))] {
+    for (what, token) in [
+        ("unsigned", None),
+        ("wrong", Some(wrong)),
+        ("path", Some(of_installed)),
+        ("other", Some(others)),
+    ] {
         let answer = post(t, UNINSTALLED, body.clone(), token.as_deref()).await;
         assert_eq!(answer.status, 400, "{what}: {}", answer.body);
     }
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "active"
+    );
 
     // Work that waits for the link is called off; the other organization's is not.
-    let (org, link) = (world.tenant.org.id, links::LinkId(world.integration.parse().unwrap()));
+    let (org, link) = (
+        world.tenant.org.id,
+        links::LinkId(world.integration.parse().unwrap()),
+    );
     let at = t.app.clock.now();
     t.app
         .db
-        .write(move |tx| Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(tx, &links::SyncRepos { org, link }, at)?))
+        .write(move |tx| {
+            Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(
+                tx,
+                &links::SyncRepos { org, link },
+                at,
+            )?)
+        })
         .await
         .unwrap();
     bitbucket.clear_calls();
@@ -555,40 +614,112 @@ async fn uninstall_and_return(backend: Backend) {
     assert!(waiting.is_empty(), "{waiting:?}");
     assert!(!opens(t, installation.id).await, "the secret is forgotten");
     let link = &t.get(integrations, &world.tenant.token, 200).await[0];
-    assert_eq!((link["status"].as_str(), link["organizationIntegrationStatus"].as_str()), (Some("disabled"), Some("disabled")));
-    let all = t.get("/api/0/organizations/acme/repos/?status=", &world.tenant.token, 200).await;
+    assert_eq!(
+        (
+            link["status"].as_str(),
+            link["organizationIntegrationStatus"].as_str()
+        ),
+        (Some("disabled"), Some("disabled"))
+    );
+    let all = t
+        .get(
+            "/api/0/organizations/acme/repos/?status=",
+            &world.tenant.token,
+            200,
+        )
+        .await;
     assert_eq!(all[0]["status"], "disabled", "history stays");
-    assert!(secrets_of(false).await.is_none(), "at once, although it was cached");
-    let found = t.get(&format!("{integrations}{}/repos/", world.integration), &world.tenant.token, 200).await;
+    assert!(
+        secrets_of(false).await.is_none(),
+        "at once, although it was cached"
+    );
+    let found = t
+        .get(
+            &format!("{integrations}{}/repos/", world.integration),
+            &world.tenant.token,
+            200,
+        )
+        .await;
     assert_eq!(found, json!({ "repos": [] }));
     // Its token is worth nothing now.
-    let answer = post(t, UNINSTALLED, body.clone(), Some(&good_token(bitbucket, key, "POST", UNINSTALLED))).await;
+    let answer = post(
+        t,
+        UNINSTALLED,
+        body.clone(),
+        Some(&good_token(bitbucket, key, "POST", UNINSTALLED)),
+    )
+    .await;
     assert_eq!(answer.status, 400);
     t.run_jobs().await;
-    assert!(bitbucket.calls().is_empty(), "nobody calls for it: {:?}", bitbucket.calls());
+    assert!(
+        bitbucket.calls().is_empty(),
+        "nobody calls for it: {:?}",
+        bitbucket.calls()
+    );
 
     // The tenant id comes back for another workspace: that is somebody else.
-    assert_eq!(try_install(t, bitbucket, "beta", Some(key)).await.status, 200);
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "disabled");
+    assert_eq!(
+        try_install(t, bitbucket, "beta", Some(key)).await.status,
+        200
+    );
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "disabled"
+    );
     assert!(secrets_of(true).await.is_none());
     assert_eq!(bitbucket.uninstall(key).await.unwrap().0, 200);
 
     // It comes back for the same workspace: everything is taken up, with the same hook secret.
-    assert_eq!(try_install(t, bitbucket, "acme", Some(key)).await.status, 200);
+    assert_eq!(
+        try_install(t, bitbucket, "acme", Some(key)).await.status,
+        200
+    );
     t.run_jobs().await;
-    assert_eq!(t.get(integrations, &world.tenant.token, 200).await[0]["status"], "active");
-    let all = t.get("/api/0/organizations/acme/repos/", &world.tenant.token, 200).await;
-    assert_eq!((all[0]["id"].as_str(), all[0]["status"].as_str()), (Some(world.repo.as_str()), Some("active")));
+    assert_eq!(
+        t.get(integrations, &world.tenant.token, 200).await[0]["status"],
+        "active"
+    );
+    let all = t
+        .get("/api/0/organizations/acme/repos/", &world.tenant.token, 200)
+        .await;
+    assert_eq!(
+        (all[0]["id"].as_str(), all[0]["status"].as_str()),
+        (Some(world.repo.as_str()), Some("active"))
+    );
     let after = secrets_of(true).await.expect("in use again");
-    assert_eq!(after.secrets[0].expose(), before.secrets[0].expose(), "hook secrets survive");
-    assert_eq!(bitbucket.call_counts().get("PUT /2.0/repositories/{workspace}/{repo}/hooks/{uid}").copied().unwrap_or(0), 1, "{:?}", bitbucket.call_counts());
+    assert_eq!(
+        after.secrets[0].expose(),
+        before.secrets[0].expose(),
+        "hook secrets survive"
+    );
+    assert_eq!(
+        bitbucket
+            .call_counts()
+            .get("PUT /2.0/repositories/{workspace}/{repo}/hooks/{uid}")
+            .copied()
+            .unwrap_or(0),
+        1,
+        "{:?}",
+        bitbucket.call_counts()
+    );
     world.finish().await;
 }
 
 async fn jobs(t: &TestApp, state: JobState) -> Vec<String> {
-    let filter = tracebucket::kit::jobs::Filter { state: Some(state), ..tracebucket::kit::jobs::Filter::default() };
-    let rows = t.app.db.read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 100)?)).await.unwrap();
-    rows.into_iter().map(|job| job.kind).filter(|kind| kind.starts_with("links.") && kind != "links.check_hooks").collect()
+    let filter = tracebucket::kit::jobs::Filter {
+        state: Some(state),
+        ..tracebucket::kit::jobs::Filter::default()
+    };
+    let rows = t
+        .app
+        .db
+        .read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 100)?))
+        .await
+        .unwrap();
+    rows.into_iter()
+        .map(|job| job.kind)
+        .filter(|kind| kind.starts_with("links.") && kind != "links.check_hooks")
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -605,17 +736,45 @@ async fn uninstall_and_return_on_postgres() {
 async fn a_claim_is_good_for_ten_minutes() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("bitbucket");
-    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data))).await.unwrap().unwrap();
+    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data)))
+        .await
+        .unwrap()
+        .unwrap();
     bitbucket.create_workspace("acme").unwrap();
-    bitbucket.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
+    bitbucket
+        .create_repository(NewRepository::new("acme", "shop"))
+        .await
+        .unwrap();
     let clock = Clock::fixed(Clock::system().now());
-    let settings = vec![("bitbucket_api_url", bitbucket.url().to_owned()), ("bitbucket_web_url", bitbucket.url().to_owned())];
-    let t = TestApp::start_with(Backend::Sqlite, Options { settings, clock: Some(clock.clone()) }).await;
+    let settings = vec![
+        ("bitbucket_api_url", bitbucket.url().to_owned()),
+        ("bitbucket_web_url", bitbucket.url().to_owned()),
+    ];
+    let t = TestApp::start_with(
+        Backend::Sqlite,
+        Options {
+            settings,
+            clock: Some(clock.clone()),
+        },
+    )
+    .await;
     let acme = t.tenant("acme").await;
     let cookie = t.session(&acme.owner).await;
     let (_, redirect) = install(&t, &bitbucket, "acme").await;
-    let claim = hidden(&send(t.http.get(&redirect).header("cookie", &cookie)).await.body, "claim");
-    let page = || send(t.http.get(t.url(SETUP)).query(&[("claim", &claim)]).header("cookie", &cookie));
+    let claim = hidden(
+        &send(t.http.get(&redirect).header("cookie", &cookie))
+            .await
+            .body,
+        "claim",
+    );
+    let page = || {
+        send(
+            t.http
+                .get(t.url(SETUP))
+                .query(&[("claim", &claim)])
+                .header("cookie", &cookie),
+        )
+    };
     clock.advance(Duration::from_secs(599));
     assert_eq!(page().await.status, 200);
     clock.advance(Duration::from_secs(1));
@@ -629,6 +788,11 @@ async fn an_install_that_cannot_be_proven_says_when_to_come_back() {
     bitbucket.stop();
     let body = install_body("connection:1", "secret", SOME_UUID).to_string();
     let answer = post(&t, INSTALLED, body, None).await;
-    assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("30")), "{url} is gone: {}", answer.body);
+    assert_eq!(
+        (answer.status, answer.retry_after.as_deref()),
+        (503, Some("30")),
+        "{url} is gone: {}",
+        answer.body
+    );
     assert!(stored(&t, "connection:1").await.is_none());
 }

@@ -45,7 +45,10 @@ async fn refused(response: reqwest::Response, status: u16, cause: &str) {
     let text = response.text().await.unwrap();
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{got}: {text}"));
     assert_eq!((got, &body["causes"]), (status, &json!([cause])), "{body}");
-    assert_eq!(headers["x-sentry-error"].to_str().unwrap(), body["detail"].as_str().unwrap());
+    assert_eq!(
+        headers["x-sentry-error"].to_str().unwrap(),
+        body["detail"].as_str().unwrap()
+    );
     assert_eq!(headers["access-control-allow-origin"], "*");
     assert_eq!(headers["access-control-expose-headers"], CORS_ERRORS);
     assert_eq!(body.as_object().unwrap().len(), 2);

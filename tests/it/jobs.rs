@@ -47,7 +47,10 @@ impl Job for Count {
                 let db = world.db.clone().unwrap();
                 let now = tracebucket::kit::clock::Clock::system().now();
                 db.write(move |tx| {
-                    let next = Count { key: Some("again".into()), verdict: "done".into() };
+                    let next = Count {
+                        key: Some("again".into()),
+                        verdict: "done".into(),
+                    };
                     Ok::<_, AppError>(jobs::enqueue(tx, &next, now)?)
                 })
                 .await?;
@@ -63,15 +66,28 @@ impl Job for Count {
 
 fn runner(t: &TestApp, world: &World) -> Runner<World> {
     let registry = Registry::default().job::<Count>();
-    Runner::new(Arc::new(registry), t.app.db.for_jobs(), t.app.clock.clone(), world.clone(), RunnerConfig::default())
+    Runner::new(
+        Arc::new(registry),
+        t.app.db.for_jobs(),
+        t.app.clock.clone(),
+        world.clone(),
+        RunnerConfig::default(),
+    )
 }
 
 async fn enqueue(t: &TestApp, key: Option<&str>, verdict: &str) {
-    let (key, verdict, now) = (key.map(str::to_owned), verdict.to_owned(), t.app.clock.now());
+    let (key, verdict, now) = (
+        key.map(str::to_owned),
+        verdict.to_owned(),
+        t.app.clock.now(),
+    );
     t.app
         .db
         .write(move |tx| {
-            let job = Count { key: key.clone(), verdict: verdict.clone() };
+            let job = Count {
+                key: key.clone(),
+                verdict: verdict.clone(),
+            };
             Ok::<_, AppError>(jobs::enqueue(tx, &job, now)?)
         })
         .await
@@ -79,7 +95,11 @@ async fn enqueue(t: &TestApp, key: Option<&str>, verdict: &str) {
 }
 
 async fn states(t: &TestApp) -> jobs::JobCounts {
-    t.app.db.read(|conn| Ok::<_, AppError>(jobs::counts(conn)?)).await.unwrap()
+    t.app
+        .db
+        .read(|conn| Ok::<_, AppError>(jobs::counts(conn)?))
+        .await
+        .unwrap()
 }
 
 both! {

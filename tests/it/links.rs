@@ -58,20 +58,40 @@ impl World {
 
     async fn repo(&self, id: &str) -> Repo {
         let (org, id) = (self.tenant.org.id, RepoId(id.parse().unwrap()));
-        let found = self.t.app.db.read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?)).await;
+        let found = self
+            .t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?))
+            .await;
         found.unwrap().expect("the repository is there")
     }
 
     async fn hook(&self, id: &str) -> Option<links::Hook> {
         let (org, id) = (self.tenant.org.id, RepoId(id.parse().unwrap()));
-        self.t.app.db.read(move |conn| Ok::<_, AppError>(links::find_hook(conn, org, id)?)).await.unwrap()
+        self.t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(links::find_hook(conn, org, id)?))
+            .await
+            .unwrap()
     }
 
     /// Secrets that the webhook door would accept, as text.
     async fn secrets(&self, id: &str) -> Vec<String> {
         let uuid = self.repo(id).await.external_id.unwrap();
-        let found = links::repo_secrets(&self.t.app, self.tenant.org.id, &uuid, true).await.unwrap();
-        found.map(|found| found.secrets.iter().map(|secret| secret.expose().to_owned()).collect()).unwrap_or_default()
+        let found = links::repo_secrets(&self.t.app, self.tenant.org.id, &uuid, true)
+            .await
+            .unwrap();
+        found
+            .map(|found| {
+                found
+                    .secrets
+                    .iter()
+                    .map(|secret| secret.expose().to_owned())
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 
     async fn known_from_release(&self, name: &str, url: Option<&str>) -> String {
@@ -80,7 +100,9 @@ impl World {
 
     async fn add(&self, name: &str, expected: u16) -> Value {
         let body = json!({ "provider": "integrations:bitbucket", "installation": self.integration, "identifier": name });
-        self.t.send("POST", REPOS, &self.tenant.token, body, expected).await
+        self.t
+            .send("POST", REPOS, &self.tenant.token, body, expected)
+            .await
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -104,17 +126,30 @@ async fn raw(request: reqwest::RequestBuilder) -> (u16, reqwest::header::HeaderM
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.unwrap();
-    (status, headers, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        status,
+        headers,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
     keys
 }
 
 fn status(status: u16) -> Action {
-    Action::Status { status, retry_after: None, body: None }
+    Action::Status {
+        status,
+        retry_after: None,
+        body: None,
+    }
 }
 
 both! {
@@ -774,33 +809,73 @@ async fn cli(t: &TestApp, args: &[&str], keys: Option<String>) -> Result<String,
         .env("TRACEBUCKET_DATABASE_URL", config.database_url.expose())
         .env("TRACEBUCKET_SECRET_KEYS", keys)
         .env("TRACEBUCKET_PUBLIC_URL", config.public_url.as_str())
-        .env("TRACEBUCKET_BITBUCKET_API_URL", config.bitbucket_api_url.as_str())
-        .env("TRACEBUCKET_BITBUCKET_WEB_URL", config.bitbucket_web_url.as_str())
+        .env(
+            "TRACEBUCKET_BITBUCKET_API_URL",
+            config.bitbucket_api_url.as_str(),
+        )
+        .env(
+            "TRACEBUCKET_BITBUCKET_WEB_URL",
+            config.bitbucket_web_url.as_str(),
+        )
         .env("TRACEBUCKET_LOG", "warn");
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
 }
 
 /// A call to Bitbucket by somebody else with a token of the workspace.
 async fn by_hand(bitbucket: &Sandbox, method: &str, path: &str, body: Option<Value>) -> Value {
-    let new = NewToken { workspace: "acme".into(), scopes: vec!["webhook".into(), "repository".into()], expires_in: None };
+    let new = NewToken {
+        workspace: "acme".into(),
+        scopes: vec!["webhook".into(), "repository".into()],
+        expires_in: None,
+    };
     let token = bitbucket.create_token(&new).unwrap();
-    let mut request =
-        reqwest::Client::new().request(method.parse().unwrap(), format!("{}{path}", bitbucket.url())).bearer_auth(token.expose());
+    let mut request = reqwest::Client::new()
+        .request(
+            method.parse().unwrap(),
+            format!("{}{path}", bitbucket.url()),
+        )
+        .bearer_auth(token.expose());
     if let Some(body) = body {
         request = request.json(&body);
     }
     let response = request.send().await.unwrap();
-    assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+    assert!(
+        response.status().is_success(),
+        "{method} {path}: {}",
+        response.status()
+    );
     serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null)
 }
 
 async fn delete_hooks_by_hand(bitbucket: &Sandbox, repo: &str) {
-    let list = by_hand(bitbucket, "GET", &format!("/2.0/repositories/{repo}/hooks"), None).await;
+    let list = by_hand(
+        bitbucket,
+        "GET",
+        &format!("/2.0/repositories/{repo}/hooks"),
+        None,
+    )
+    .await;
     for hook in list["values"].as_array().unwrap() {
-        let uuid = hook["uuid"].as_str().unwrap().replace('{', "%7B").replace('}', "%7D");
-        by_hand(bitbucket, "DELETE", &format!("/2.0/repositories/{repo}/hooks/{uuid}"), None).await;
+        let uuid = hook["uuid"]
+            .as_str()
+            .unwrap()
+            .replace('{', "%7B")
+            .replace('}', "%7D");
+        by_hand(
+            bitbucket,
+            "DELETE",
+            &format!("/2.0/repositories/{repo}/hooks/{uuid}"),
+            None,
+        )
+        .await;
     }
 }
 
@@ -808,8 +883,17 @@ async fn delete_hooks_by_hand(bitbucket: &Sandbox, repo: &str) {
 async fn run_later_jobs(t: &TestApp) {
     for _ in 0..100 {
         t.run_jobs().await;
-        let filter = tracebucket::kit::jobs::Filter { state: Some(tracebucket::kit::jobs::JobState::Ready), kind: Some("links.ensure_hook".into()), ..Default::default() };
-        let left = t.app.db.read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 9)?)).await.unwrap();
+        let filter = tracebucket::kit::jobs::Filter {
+            state: Some(tracebucket::kit::jobs::JobState::Ready),
+            kind: Some("links.ensure_hook".into()),
+            ..Default::default()
+        };
+        let left = t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(tracebucket::kit::jobs::list(conn, &filter, 9)?))
+            .await
+            .unwrap();
         if left.is_empty() {
             return;
         }
@@ -821,15 +905,28 @@ async fn run_later_jobs(t: &TestApp) {
 async fn repositories_known_from_releases(backend: Backend) {
     let (bitbucket, t, _folder) = bitbucket_and_app(backend).await;
     for slug in ["web", "api", "unused"] {
-        bitbucket.create_repository(NewRepository::new("acme", slug)).await.unwrap();
+        bitbucket
+            .create_repository(NewRepository::new("acme", slug))
+            .await
+            .unwrap();
     }
     let acme = t.tenant("acme").await;
     let rival = t.tenant("rival").await;
     let shop = known_from_release(&t, acme.org.id, "acme/shop", None).await;
-    let web = known_from_release(&t, acme.org.id, "frontend", Some(&format!("{}/acme/web", bitbucket.url()))).await;
+    let web = known_from_release(
+        &t,
+        acme.org.id,
+        "frontend",
+        Some(&format!("{}/acme/web", bitbucket.url())),
+    )
+    .await;
     let stranger = known_from_release(&t, acme.org.id, "elsewhere/tool", None).await;
     let theirs = known_from_release(&t, rival.org.id, "acme/api", None).await;
-    assert_eq!(known_from_release(&t, acme.org.id, "acme/shop", None).await, shop, "once");
+    assert_eq!(
+        known_from_release(&t, acme.org.id, "acme/shop", None).await,
+        shop,
+        "once"
+    );
     let (_, redirect) = install(&t, &bitbucket, "acme").await;
     let cookie = t.session(&acme.owner).await;
     link_by_hand(&t, &redirect, &cookie, "acme").await;
@@ -843,18 +940,45 @@ async fn repositories_known_from_releases(backend: Backend) {
         .as_array()
         .unwrap()
         .iter()
-        .map(|repo| (repo["id"].as_str().unwrap(), repo["name"].as_str().unwrap(), repo["integrationId"].is_string()))
+        .map(|repo| {
+            (
+                repo["id"].as_str().unwrap(),
+                repo["name"].as_str().unwrap(),
+                repo["integrationId"].is_string(),
+            )
+        })
         .collect();
     assert_eq!(
         list,
-        [(shop.as_str(), "acme/shop", true), (web.as_str(), "acme/web", true), (stranger.as_str(), "elsewhere/tool", false)],
+        [
+            (shop.as_str(), "acme/shop", true),
+            (web.as_str(), "acme/web", true),
+            (stranger.as_str(), "elsewhere/tool", false)
+        ],
         "adopted, not doubled; what was never used is not added"
     );
-    let other = t.get("/api/0/organizations/rival/repos/", &rival.token, 200).await;
-    assert_eq!((other[0]["id"].as_str(), other[0]["integrationId"].is_null()), (Some(theirs.as_str()), true));
-    assert_eq!(bitbucket.call_counts()["POST /2.0/repositories/{workspace}/{repo}/hooks"], 2);
-    let link = t.get(INTEGRATIONS, &acme.token, 200).await[0]["id"].as_str().unwrap().to_owned();
-    let done = t.http.get(t.url(&format!("/o/acme/connections/{link}/done/"))).header("cookie", &cookie).send().await.unwrap();
+    let other = t
+        .get("/api/0/organizations/rival/repos/", &rival.token, 200)
+        .await;
+    assert_eq!(
+        (other[0]["id"].as_str(), other[0]["integrationId"].is_null()),
+        (Some(theirs.as_str()), true)
+    );
+    assert_eq!(
+        bitbucket.call_counts()["POST /2.0/repositories/{workspace}/{repo}/hooks"],
+        2
+    );
+    let link = t.get(INTEGRATIONS, &acme.token, 200).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let done = t
+        .http
+        .get(t.url(&format!("/o/acme/connections/{link}/done/")))
+        .header("cookie", &cookie)
+        .send()
+        .await
+        .unwrap();
     assert!(done.text().await.unwrap().contains("2 repositories"));
     assert!(bitbucket.take_violations().is_empty() && t.dead_jobs().await.is_empty());
 }

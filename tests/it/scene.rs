@@ -69,14 +69,24 @@ impl Scene {
             .app
             .db
             .read(move |conn| {
-                let rows = repos::table.inner_join(repo_hooks::table.on(repo_hooks::repo_id.eq(repos::id)));
-                let row = rows.filter(repos::id.eq(repo)).select((repos::external_id, repo_hooks::sealed_secret));
+                let rows = repos::table
+                    .inner_join(repo_hooks::table.on(repo_hooks::repo_id.eq(repos::id)));
+                let row = rows
+                    .filter(repos::id.eq(repo))
+                    .select((repos::external_id, repo_hooks::sealed_secret));
                 Ok::<_, AppError>(row.first(conn)?)
             })
             .await
             .unwrap();
-        let secret = sealer.open(&format!("repo_hook.secret:{repo}"), &sealed).unwrap();
-        Self { world, repo, repo_uuid: repo_uuid.unwrap(), secret: String::from_utf8(secret).unwrap() }
+        let secret = sealer
+            .open(&format!("repo_hook.secret:{repo}"), &sealed)
+            .unwrap();
+        Self {
+            world,
+            repo,
+            repo_uuid: repo_uuid.unwrap(),
+            secret: String::from_utf8(secret).unwrap(),
+        }
     }
 
     /// Ends the scene: nobody broke a rule of Bitbucket, and nothing gave up.
@@ -90,7 +100,10 @@ impl Scene {
     }
 
     pub fn hook_url(&self) -> String {
-        format!("/extensions/bitbucket/organizations/{}/webhook/", self.tenant.org.id)
+        format!(
+            "/extensions/bitbucket/organizations/{}/webhook/",
+            self.tenant.org.id
+        )
     }
 
     /// A webhook with the signature of this repository, ready to be changed and sent.
@@ -109,7 +122,9 @@ impl Scene {
     /// A payload of this repository.
     pub fn payload(&self, rest: Value) -> Value {
         let mut body = json!({"repository": {"uuid": self.repo_uuid, "full_name": REPO}, "actor": {"type": "user"}});
-        body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(rest.as_object().unwrap().clone());
         body
     }
 
@@ -145,7 +160,12 @@ impl Scene {
             .app
             .db
             .read(move |conn| {
-                Ok::<_, AppError>(groups::table.filter(groups::id.eq(group)).select(groups::status).first(conn)?)
+                Ok::<_, AppError>(
+                    groups::table
+                        .filter(groups::id.eq(group))
+                        .select(groups::status)
+                        .first(conn)?,
+                )
             })
             .await
             .unwrap()
@@ -160,7 +180,12 @@ impl Scene {
                 Ok::<_, AppError>(
                     deliveries::table
                         .order(deliveries::id)
-                        .select((deliveries::event_key, deliveries::state, deliveries::error, deliveries::outcome))
+                        .select((
+                            deliveries::event_key,
+                            deliveries::state,
+                            deliveries::error,
+                            deliveries::outcome,
+                        ))
                         .load(conn)?,
                 )
             })
@@ -176,10 +201,21 @@ pub async fn group(s: &Scene, kind: &str) -> (GroupId, String) {
 
 pub async fn group_of(t: &TestApp, tenant: &Tenant, kind: &str) -> (GroupId, String) {
     crash(t, tenant, kind, None).await;
-    let path = format!("/api/0/organizations/{}/issues/?query=&sort=new", tenant.org.slug);
+    let path = format!(
+        "/api/0/organizations/{}/issues/?query=&sort=new",
+        tenant.org.slug
+    );
     let groups = t.get(&path, &tenant.token, 200).await;
-    let found = groups.as_array().unwrap().iter().find(|group| group["title"].as_str().unwrap().starts_with(kind)).unwrap();
-    (found["id"].as_str().unwrap().parse().unwrap(), found["shortId"].as_str().unwrap().to_owned())
+    let found = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|group| group["title"].as_str().unwrap().starts_with(kind))
+        .unwrap();
+    (
+        found["id"].as_str().unwrap().parse().unwrap(),
+        found["shortId"].as_str().unwrap().to_owned(),
+    )
 }
 
 /// Sends an event as an SDK would.
@@ -192,6 +228,16 @@ pub async fn crash(t: &TestApp, tenant: &Tenant, kind: &str, release: Option<&st
         ]}}]},
     });
     let path = format!("/api/{}/store/", tenant.project.id);
-    let auth = format!("Sentry sentry_key={}, sentry_version=7", tenant.key.public_key);
-    answer(t.http.post(t.url(&path)).header("x-sentry-auth", auth).json(&event), 200).await;
+    let auth = format!(
+        "Sentry sentry_key={}, sentry_version=7",
+        tenant.key.public_key
+    );
+    answer(
+        t.http
+            .post(t.url(&path))
+            .header("x-sentry-auth", auth)
+            .json(&event),
+        200,
+    )
+    .await;
 }

@@ -26,7 +26,9 @@ fn connect(url: &str) -> AnyConnection {
         DatabaseUrl::Sqlite(path) => {
             AnyConnection::Sqlite(SqliteConnection::establish(path.to_str().unwrap()).unwrap())
         }
-        DatabaseUrl::Postgres(url) => AnyConnection::Postgresql(PgConnection::establish(&url).unwrap()),
+        DatabaseUrl::Postgres(url) => {
+            AnyConnection::Postgresql(PgConnection::establish(&url).unwrap())
+        }
     }
 }
 
@@ -53,7 +55,10 @@ fn columns(conn: &mut AnyConnection) -> BTreeMap<String, String> {
                 "blob" | "bytea" => "bytes",
                 other => panic!("unexpected type {other}"),
             };
-            (format!("{}.{}", row.a, row.b), format!("{kind} null={}", row.d))
+            (
+                format!("{}.{}", row.a, row.b),
+                format!("{kind} null={}", row.d),
+            )
         })
         .collect()
 }
@@ -77,7 +82,9 @@ fn uniques(conn: &mut AnyConnection) -> BTreeMap<String, String> {
         }
     };
     let rows: Vec<Row> = diesel::sql_query(sql).load(conn).unwrap();
-    rows.into_iter().map(|row| (format!("{}({})", row.a, row.b), row.c)).collect()
+    rows.into_iter()
+        .map(|row| (format!("{}({})", row.a, row.b), row.c))
+        .collect()
 }
 
 #[test]
@@ -104,16 +111,23 @@ fn migrations_go_down_and_up_again() {
         assert_eq!(columns(&mut conn).len(), 0, "{backend:?}");
         assert!(!migrate(&mut conn).unwrap().applied.is_empty());
         assert_eq!(columns(&mut conn), before);
-        assert!(migrate(&mut conn).unwrap().applied.is_empty(), "nothing to do the second time");
+        assert!(
+            migrate(&mut conn).unwrap().applied.is_empty(),
+            "nothing to do the second time"
+        );
     }
 }
 
 #[test]
 fn the_two_migration_folders_have_the_same_names() {
     let names = |folder: &str| -> Vec<_> {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
-        let mut names: Vec<_> =
-            std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("migrations")
+            .join(folder);
+        let mut names: Vec<_> = std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     };

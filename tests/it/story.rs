@@ -8,11 +8,18 @@ use crate::support::world::{World, commit, git};
 async fn the_main_job(backend: Backend) {
     let world = World::new(backend).await;
     let repo = world.clone_repo("dora");
-    commit(&repo, "pricing.py", "share = voucher / len(items)\n", "Add vouchers");
+    commit(
+        &repo,
+        "pricing.py",
+        "share = voucher / len(items)\n",
+        "Add vouchers",
+    );
     git(&repo, &["push", "-q", "origin", "HEAD:main"]);
     world.settle().await;
 
-    world.crash("ZeroDivisionError", "division by zero", "discount_per_item").await;
+    world
+        .crash("ZeroDivisionError", "division by zero", "discount_per_item")
+        .await;
     let group = world.newest_group().await;
     let id = group["id"].as_str().unwrap();
     assert_eq!(group["shortId"], "ACME-SHOP-1");
@@ -20,29 +27,61 @@ async fn the_main_job(backend: Backend) {
 
     // What the button asks for, and what it sends.
     let path = world.ticket_path(id);
-    let config = world.t.get(&format!("{path}?action=create"), &world.tenant.token, 200).await;
+    let config = world
+        .t
+        .get(&format!("{path}?action=create"), &world.tenant.token, 200)
+        .await;
     let field = |name: &str| {
-        config["createIssueConfig"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap()["default"].clone()
+        config["createIssueConfig"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|f| f["name"] == name)
+            .unwrap()["default"]
+            .clone()
     };
     let form = json!({ "repo": "acme/shop", "title": field("title"), "description": field("description"),
                        "issue_type": "bug", "priority": "major" });
-    let ticket = world.t.send("POST", &path, &world.tenant.token, form.clone(), 201).await;
+    let ticket = world
+        .t
+        .send("POST", &path, &world.tenant.token, form.clone(), 201)
+        .await;
     assert_eq!(ticket["key"], "acme/shop#1", "{ticket}");
     // The same click again is the same ticket.
-    let again = world.t.send("POST", &path, &world.tenant.token, form, 201).await;
+    let again = world
+        .t
+        .send("POST", &path, &world.tenant.token, form, 201)
+        .await;
     assert_eq!(again["id"], ticket["id"]);
     let issues = world.bitbucket.issues("acme/shop");
     assert_eq!(issues.len(), 1);
     assert_eq!(issues[0].title, "ZeroDivisionError: division by zero");
-    assert!(issues[0].content.contains("discount_per_item"), "{}", issues[0].content);
-    assert!(issues[0].content.contains("ACME-SHOP-1"), "{}", issues[0].content);
+    assert!(
+        issues[0].content.contains("discount_per_item"),
+        "{}",
+        issues[0].content
+    );
+    assert!(
+        issues[0].content.contains("ACME-SHOP-1"),
+        "{}",
+        issues[0].content
+    );
 
     // A fix on a branch changes nothing yet; on the main branch it does.
     git(&repo, &["checkout", "-q", "-b", "fix"]);
-    commit(&repo, "pricing.py", "share = voucher / max(len(items), 1)\n", "Fixes ACME-SHOP-1");
+    commit(
+        &repo,
+        "pricing.py",
+        "share = voucher / max(len(items), 1)\n",
+        "Fixes ACME-SHOP-1",
+    );
     git(&repo, &["push", "-q", "origin", "fix"]);
     world.settle().await;
-    assert_eq!(world.group(id).await["status"], "unresolved", "not on main yet");
+    assert_eq!(
+        world.group(id).await["status"],
+        "unresolved",
+        "not on main yet"
+    );
     git(&repo, &["push", "-q", "origin", "HEAD:main"]);
     world.settle().await;
     assert_eq!(world.group(id).await["status"], "resolved");
@@ -51,7 +90,9 @@ async fn the_main_job(backend: Backend) {
     assert_eq!(issue.comments.len(), 1, "{:?}", issue.comments);
 
     // It happens again: both reopen.
-    world.crash("ZeroDivisionError", "division by zero", "discount_per_item").await;
+    world
+        .crash("ZeroDivisionError", "division by zero", "discount_per_item")
+        .await;
     world.t.run_jobs().await;
     assert_eq!(world.group(id).await["status"], "unresolved");
     assert_eq!(world.bitbucket.issues("acme/shop")[0].state, "open");

@@ -30,11 +30,22 @@ impl Scene {
     }
 
     async fn create(&self, group: GroupId, form: Value, expected: u16) -> Value {
-        self.t.send("POST", &self.path(group), &self.tenant.token, form, expected).await
+        self.t
+            .send(
+                "POST",
+                &self.path(group),
+                &self.tenant.token,
+                form,
+                expected,
+            )
+            .await
     }
 
     async fn create_keyed(&self, group: GroupId, key: &str, form: &Value, expected: u16) -> Value {
-        let request = self.t.call("POST", &self.path(group), &self.tenant.token).header("Idempotency-Key", key);
+        let request = self
+            .t
+            .call("POST", &self.path(group), &self.tenant.token)
+            .header("Idempotency-Key", key);
         answer(request.json(form), expected).await
     }
 
@@ -60,7 +71,9 @@ impl Scene {
                     "UPDATE tickets SET busy_until = busy_until - $1",
                     "UPDATE tickets SET updated_at = updated_at - $1",
                 ] {
-                    diesel::sql_query(statement).bind::<diesel::sql_types::BigInt, _>(micros).execute(tx.conn())?;
+                    diesel::sql_query(statement)
+                        .bind::<diesel::sql_types::BigInt, _>(micros)
+                        .execute(tx.conn())?;
                 }
                 Ok::<_, AppError>(())
             })
@@ -80,11 +93,24 @@ impl Scene {
 
     async fn set_status(&self, group: GroupId, status: &str) {
         let path = self.org_path(&format!("issues/{group}/"));
-        self.t.send("PUT", &path, &self.tenant.token, json!({"status": status}), 200).await;
+        self.t
+            .send(
+                "PUT",
+                &path,
+                &self.tenant.token,
+                json!({"status": status}),
+                200,
+            )
+            .await;
     }
 
     async fn page(&self, path: &str, cookie: &str, expected: u16) -> String {
-        let request = self.t.http.get(self.t.url(path)).header("Cookie", cookie).header("Accept", "text/html");
+        let request = self
+            .t
+            .http
+            .get(self.t.url(path))
+            .header("Cookie", cookie)
+            .header("Accept", "text/html");
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
@@ -94,15 +120,29 @@ impl Scene {
 
     /// Sends a form; answers status and text.
     async fn submit(&self, path: &str, cookie: &str, fields: &[(&str, &str)]) -> (u16, String) {
-        let request = self.t.http.post(self.t.url(path)).header("Cookie", cookie).header("Origin", &self.t.base);
-        let response = request.header("Accept", "text/html").form(fields).send().await.unwrap();
+        let request = self
+            .t
+            .http
+            .post(self.t.url(path))
+            .header("Cookie", cookie)
+            .header("Origin", &self.t.base);
+        let response = request
+            .header("Accept", "text/html")
+            .form(fields)
+            .send()
+            .await
+            .unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 }
 
 /// Text as it stands in a page.
 fn shown(html: &str) -> String {
-    html.replace("&#x2F;", "/").replace("&#x27;", "'").replace("&quot;", "\"").replace("&amp;", "&").replace("&#39;", "'")
+    html.replace("&#x2F;", "/")
+        .replace("&#x27;", "'")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
+        .replace("&#39;", "'")
 }
 
 scenes! {

@@ -15,7 +15,12 @@ async fn count(t: &crate::support::TestApp, action: &'static str) -> i64 {
     t.app
         .db
         .read(move |conn| {
-            Ok::<_, AppError>(audit_log::table.filter(audit_log::action.eq(action)).count().get_result(conn)?)
+            Ok::<_, AppError>(
+                audit_log::table
+                    .filter(audit_log::action.eq(action))
+                    .count()
+                    .get_result(conn)?,
+            )
         })
         .await
         .unwrap()
@@ -127,11 +132,25 @@ async fn a_sqlite_file_has_one_server_and_room_for_commands() {
     };
     let server = open(OpenAs::Server).await.unwrap().unwrap();
     let second = open(OpenAs::Server).await.unwrap();
-    assert!(second.err().unwrap().to_string().contains("another tracebucket server"));
+    assert!(
+        second
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("another tracebucket server")
+    );
     let command = open(OpenAs::Beside).await.unwrap().unwrap();
     let now = tracebucket::kit::clock::Clock::system().now();
     let write = move |tx: &mut tracebucket::kit::db::Tx<'_>| {
-        audit::record(tx, None, "test", "test.beside", "x", &serde_json::json!({}), now)?;
+        audit::record(
+            tx,
+            None,
+            "test",
+            "test.beside",
+            "x",
+            &serde_json::json!({}),
+            now,
+        )?;
         Ok::<_, AppError>(())
     };
     command.write(write).await.unwrap();

@@ -21,6 +21,8 @@ impl Cloud {
         let path = BitbucketApiPath::WorkspaceHooks {
             workspace: workspace.as_str(),
         };
-        self.page::<serde_json::Value>(Call::get(path).once(), None).await.map(|_| ())
+        self.page::<serde_json::Value>(Call::get(path).once(), None)
+            .await
+            .map(|_| ())
     }
 }

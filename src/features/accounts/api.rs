@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::extract::need;
 use super::{
-    AnyAccess, NewProject, Org, OrgAccess, Project, ScopeSet, create_project, require_project, store,
+    AnyAccess, NewProject, Org, OrgAccess, Project, ScopeSet, create_project, require_project,
+    store,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -14,9 +15,16 @@ use crate::features::audit;
 
 /// `GET /api/0/`: who the token is.
 pub async fn root(access: AnyAccess<need::Any>) -> HttpResponse {
-    let scopes = access.granted.iter().fold(ScopeSet::NONE, |set, granted| set.union(granted.scopes));
-    let user = access.caller.user().map(|user| json!({ "id": user.id.to_string(), "email": user.email, "name": user.name }));
-    HttpResponse::Ok().json(json!({ "version": "0", "auth": { "scopes": scopes.names() }, "user": user }))
+    let scopes = access
+        .granted
+        .iter()
+        .fold(ScopeSet::NONE, |set, granted| set.union(granted.scopes));
+    let user = access
+        .caller
+        .user()
+        .map(|user| json!({ "id": user.id.to_string(), "email": user.email, "name": user.name }));
+    HttpResponse::Ok()
+        .json(json!({ "version": "0", "auth": { "scopes": scopes.names() }, "user": user }))
 }
 
 fn org_json(org: &Org) -> Value {
@@ -49,7 +57,13 @@ fn project_json(project: &Project) -> Value {
 
 /// `GET /api/0/organizations/`.
 pub async fn list_orgs(access: AnyAccess<need::Any>) -> HttpResponse {
-    HttpResponse::Ok().json(access.granted.iter().map(|granted| org_json(&granted.org)).collect::<Vec<_>>())
+    HttpResponse::Ok().json(
+        access
+            .granted
+            .iter()
+            .map(|granted| org_json(&granted.org))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// `GET /api/0/organizations/{org}/`.
@@ -61,9 +75,15 @@ pub async fn org_detail(access: OrgAccess<need::OrgRead>) -> HttpResponse {
 ///
 /// # Errors
 /// 404 for another tenant's organization.
-pub async fn list_projects(app: web::Data<App>, access: OrgAccess<need::ProjectRead>) -> AppResult<HttpResponse> {
+pub async fn list_projects(
+    app: web::Data<App>,
+    access: OrgAccess<need::ProjectRead>,
+) -> AppResult<HttpResponse> {
     let org = access.org.id;
-    let projects = app.db.read(move |conn| Ok::<_, AppError>(store::list_projects(conn, org)?)).await?;
+    let projects = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::list_projects(conn, org)?))
+        .await?;
     Ok(HttpResponse::Ok().json(projects.iter().map(project_json).collect::<Vec<_>>()))
 }
 
@@ -97,7 +117,15 @@ pub async fn new_project(
         .db
         .write(move |tx| {
             let made = create_project(tx, org, &new, now)?;
-            audit::record(tx, Some(org), &actor, "accounts.create_project", &new.slug, &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "accounts.create_project",
+                &new.slug,
+                &json!({}),
+                now,
+            )?;
             Ok::<_, AppError>(made)
         })
         .await?;
@@ -127,7 +155,10 @@ pub async fn project_detail(
     access: OrgAccess<need::ProjectRead>,
 ) -> AppResult<HttpResponse> {
     let (org, wanted) = (access.org.id, path.into_inner().1);
-    let project = app.db.read(move |conn| require_project(conn, org, &wanted)).await?;
+    let project = app
+        .db
+        .read(move |conn| require_project(conn, org, &wanted))
+        .await?;
     Ok(HttpResponse::Ok().json(project_json(&project)))
 }
 

@@ -51,7 +51,11 @@ impl Caller {
     pub fn name(&self) -> String {
         match self {
             Self::Session(user) | Self::UserToken(user, _) => {
-                if user.name.is_empty() { user.email.clone() } else { user.name.clone() }
+                if user.name.is_empty() {
+                    user.email.clone()
+                } else {
+                    user.name.clone()
+                }
             }
             Self::OrgToken { name, .. } => format!("token {name}"),
         }
@@ -183,12 +187,16 @@ enum Credential {
 
 fn credential(req: &HttpRequest) -> AppResult<Credential> {
     if let Some(value) = req.headers().get(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(|_| AppError::unauthenticated("Invalid token header"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| AppError::unauthenticated("Invalid token header"))?;
         return match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
                 Ok(Credential::Token(TokenHash::of(token.trim())))
             }
-            _ => Err(AppError::unauthenticated("Send the token as: Authorization: Bearer TOKEN")),
+            _ => Err(AppError::unauthenticated(
+                "Send the token as: Authorization: Bearer TOKEN",
+            )),
         };
     }
     session_token(req)
@@ -207,7 +215,11 @@ fn require_own_origin(req: &HttpRequest, app: &App) -> AppResult<()> {
     if matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let text = |name: &str| req.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| {
+        req.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let own = match (text("origin"), text("sec-fetch-site")) {
         (Some(origin), _) => origin == app.config.public_url.origin().ascii_serialization(),
         (None, Some(site)) => site == "same-origin",
@@ -227,25 +239,35 @@ async fn resolve(req: &HttpRequest, app: &App) -> AppResult<(Caller, Vec<Granted
         .db
         .read(move |conn| match credential {
             Credential::Session(hash) => {
-                let user = store::session_user(conn, &hash, now)?
-                    .ok_or_else(|| AppError::unauthenticated("The session has ended; sign in again."))?;
+                let user = store::session_user(conn, &hash, now)?.ok_or_else(|| {
+                    AppError::unauthenticated("The session has ended; sign in again.")
+                })?;
                 let orgs = store::list_orgs_of(conn, user.id)?;
                 Ok((Caller::Session(user), with_roles(orgs), None))
             }
             Credential::Token(hash) => {
-                let row = store::find_token(conn, &hash)?.ok_or_else(|| AppError::unauthenticated("Invalid token"))?;
-                let stale = row.last_used_at.is_none_or(|last| now.since(last) > TOUCH_EVERY);
+                let row = store::find_token(conn, &hash)?
+                    .ok_or_else(|| AppError::unauthenticated("Invalid token"))?;
+                let stale = row
+                    .last_used_at
+                    .is_none_or(|last| now.since(last) > TOUCH_EVERY);
                 let (caller, orgs) = of_token(conn, &row)?;
                 Ok::<_, AppError>((caller, orgs, stale.then_some(row.id)))
             }
         })
         .await?;
     if let Some(id) = touch {
-        app.db.write(move |tx| Ok::<_, AppError>(store::touch_token(tx, id, now)?)).await?;
+        app.db
+            .write(move |tx| Ok::<_, AppError>(store::touch_token(tx, id, now)?))
+            .await?;
     }
     let granted = orgs
         .into_iter()
-        .map(|(org, role)| Granted { scopes: caller.scopes_as(role), org, role })
+        .map(|(org, role)| Granted {
+            scopes: caller.scopes_as(role),
+            org,
+            role,
+        })
         .collect();
     Ok((caller, granted))
 }
@@ -254,7 +276,9 @@ async fn resolve(req: &HttpRequest, app: &App) -> AppResult<(Caller, Vec<Granted
 type OrgRoles = Vec<(Org, Option<Role>)>;
 
 fn with_roles(orgs: Vec<(Org, Role)>) -> OrgRoles {
-    orgs.into_iter().map(|(org, role)| (org, Some(role))).collect()
+    orgs.into_iter()
+        .map(|(org, role)| (org, Some(role)))
+        .collect()
 }
 
 fn of_token(
@@ -262,11 +286,26 @@ fn of_token(
     row: &store::TokenRow,
 ) -> AppResult<(Caller, OrgRoles)> {
     // A scope that this version does not know grants nothing.
-    let scopes = row.scopes.split(',').filter_map(|name| ScopeSet::parse(name).ok()).fold(ScopeSet::NONE, ScopeSet::union);
+    let scopes = row
+        .scopes
+        .split(',')
+        .filter_map(|name| ScopeSet::parse(name).ok())
+        .fold(ScopeSet::NONE, ScopeSet::union);
     match (row.org_id, row.user_id) {
         (Some(org), _) => {
-            let orgs = store::orgs_of_token(conn, org)?.into_iter().map(|org| (org, None)).collect();
-            Ok((Caller::OrgToken { id: row.id, org, name: row.name.clone(), scopes }, orgs))
+            let orgs = store::orgs_of_token(conn, org)?
+                .into_iter()
+                .map(|org| (org, None))
+                .collect();
+            Ok((
+                Caller::OrgToken {
+                    id: row.id,
+                    org,
+                    name: row.name.clone(),
+                    scopes,
+                },
+                orgs,
+            ))
         }
         (None, Some(user)) => {
             let user = store::find_user(conn, user)?
@@ -281,7 +320,10 @@ fn of_token(
 
 fn missing_scope<R: Requirement>() -> AppError {
     let names: Vec<_> = R::ANY_OF.iter().map(|scope| scope.as_str()).collect();
-    AppError::forbidden(format!("You do not have permission to perform this action; it needs one of: {}", names.join(", ")))
+    AppError::forbidden(format!(
+        "You do not have permission to perform this action; it needs one of: {}",
+        names.join(", ")
+    ))
 }
 
 type LocalFuture<T> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
@@ -298,12 +340,20 @@ impl<R: Requirement> FromRequest for OrgAccess<R> {
             let wanted = req.match_info().get("org").unwrap_or_default().to_owned();
             let granted = granted
                 .into_iter()
-                .find(|g| g.org.slug == wanted || wanted.parse().is_ok_and(|id: super::OrgId| id == g.org.id))
+                .find(|g| {
+                    g.org.slug == wanted
+                        || wanted.parse().is_ok_and(|id: super::OrgId| id == g.org.id)
+                })
                 .ok_or_else(AppError::not_found)?;
             if !granted.scopes.has_any(R::ANY_OF) {
                 return Err(missing_scope::<R>());
             }
-            Ok(Self { org: granted.org, caller, scopes: granted.scopes, _requirement: PhantomData })
+            Ok(Self {
+                org: granted.org,
+                caller,
+                scopes: granted.scopes,
+                _requirement: PhantomData,
+            })
         })
     }
 }
@@ -317,12 +367,17 @@ impl<R: Requirement> FromRequest for AnyAccess<R> {
         Box::pin(async move {
             let app = app_of(&req)?;
             let (caller, granted) = resolve(&req, &app).await?;
-            let (granted, lacking): (Vec<_>, Vec<_>) =
-                granted.into_iter().partition(|granted| granted.scopes.has_any(R::ANY_OF));
+            let (granted, lacking): (Vec<_>, Vec<_>) = granted
+                .into_iter()
+                .partition(|granted| granted.scopes.has_any(R::ANY_OF));
             if granted.is_empty() && !lacking.is_empty() {
                 return Err(missing_scope::<R>());
             }
-            Ok(Self { caller, granted, _requirement: PhantomData })
+            Ok(Self {
+                caller,
+                granted,
+                _requirement: PhantomData,
+            })
         })
     }
 }
@@ -337,9 +392,14 @@ impl FromRequest for SignedIn {
             let app = app_of(&req)?;
             let (caller, granted) = resolve(&req, &app).await?;
             let Caller::Session(user) = caller else {
-                return Err(AppError::unauthenticated("Sign in with a browser to use this page."));
+                return Err(AppError::unauthenticated(
+                    "Sign in with a browser to use this page.",
+                ));
             };
-            let orgs = granted.into_iter().filter_map(|g| g.role.map(|role| (g.org, role))).collect();
+            let orgs = granted
+                .into_iter()
+                .filter_map(|g| g.role.map(|role| (g.org, role)))
+                .collect();
             Ok(Self { user, orgs })
         })
     }
@@ -347,13 +407,20 @@ impl FromRequest for SignedIn {
 
 /// Name of the session cookie; the prefix makes browsers bind it to this host and https.
 fn cookie_name(https: bool) -> &'static str {
-    if https { "__Host-tracebucket" } else { "tracebucket" }
+    if https {
+        "__Host-tracebucket"
+    } else {
+        "tracebucket"
+    }
 }
 
 /// The session token of a request's cookie.
 #[must_use]
 pub fn session_token(req: &HttpRequest) -> Option<String> {
-    [true, false].iter().find_map(|https| req.cookie(cookie_name(*https))).map(|cookie| cookie.value().to_owned())
+    [true, false]
+        .iter()
+        .find_map(|https| req.cookie(cookie_name(*https)))
+        .map(|cookie| cookie.value().to_owned())
 }
 
 /// The cookie that carries a session.
@@ -380,17 +447,22 @@ pub fn clear_session_cookie(app: &App) -> Cookie<'static> {
 /// The token that forms of a page carry: bound to the session (or to nobody, before sign-in).
 #[must_use]
 pub fn issue_csrf(app: &App, req: &HttpRequest, now: Micros) -> String {
-    app.signer.sign("csrf", &csrf_subject(req), now.plus(CSRF_LIFE))
+    app.signer
+        .sign("csrf", &csrf_subject(req), now.plus(CSRF_LIFE))
 }
 
 /// True when the token was issued to this session and is not too old.
 #[must_use]
 pub fn verify_csrf(app: &App, req: &HttpRequest, token: &str) -> bool {
-    app.signer.verify("csrf", token, app.clock.now()).is_ok_and(|subject| subject == csrf_subject(req))
+    app.signer
+        .verify("csrf", token, app.clock.now())
+        .is_ok_and(|subject| subject == csrf_subject(req))
 }
 
 fn csrf_subject(req: &HttpRequest) -> String {
-    session_token(req).map(|token| hex::encode(TokenHash::of(&token).0)).unwrap_or_default()
+    session_token(req)
+        .map(|token| hex::encode(TokenHash::of(&token).0))
+        .unwrap_or_default()
 }
 
 /// A form of one of our pages: url-encoded, from our origin, with a valid `csrf` field.

@@ -22,17 +22,18 @@ use crate::kit::db::{Conn, Tx};
 use crate::kit::ids::{row_id, text_enum};
 
 pub use extract::{
-    AnyAccess, Caller, CsrfForm, Granted, OrgAccess, Requirement, SignedIn, clear_session_cookie, issue_csrf,
-    need, session_cookie, session_token, verify_csrf,
+    AnyAccess, Caller, CsrfForm, Granted, OrgAccess, Requirement, SignedIn, clear_session_cookie,
+    issue_csrf, need, session_cookie, session_token, verify_csrf,
 };
 pub use password::{hash_password, verify_password};
 pub use scopes::{Scope, ScopeSet};
 pub use shell::{Flash, Shell, redirect_with};
 pub use store::{
-    MemberRow, NewProject, Org, Project, ProjectKey, TokenRow, User, find_key, find_org, find_project, find_user,
-    insert_session, list_keys, list_members, list_orgs_of, list_projects, list_tokens, project_by_id, projects_by_ids,
-    purge_sessions, revoke_token, user_by_email, users_by_ids, users_exist, delete_session, org_by_id, orgs_of_token,
-    set_member, find_member, take_short_no,
+    MemberRow, NewProject, Org, Project, ProjectKey, TokenRow, User, delete_session, find_key,
+    find_member, find_org, find_project, find_user, insert_session, list_keys, list_members,
+    list_orgs_of, list_projects, list_tokens, org_by_id, orgs_of_token, project_by_id,
+    projects_by_ids, purge_sessions, revoke_token, set_member, take_short_no, user_by_email,
+    users_by_ids, users_exist,
 };
 pub use token::{new_org_token, new_user_token};
 
@@ -90,7 +91,9 @@ text_enum! {
 pub fn check_slug(slug: &str) -> AppResult<()> {
     let fits = !slug.is_empty()
         && slug.len() <= 50
-        && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && slug
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !slug.starts_with('-')
         && !slug.ends_with('-')
         && !slug.bytes().all(|b| b.is_ascii_digit());
@@ -109,9 +112,16 @@ pub fn check_slug(slug: &str) -> AppResult<()> {
 /// 400 for a bad slug, 409 when it is taken.
 pub fn create_org(tx: &mut Tx<'_>, slug: &str, name: &str, now: Micros) -> AppResult<Org> {
     check_slug(slug)?;
-    let name = if name.trim().is_empty() { slug } else { name.trim() };
-    store::insert_org(tx, slug, name, now)?
-        .ok_or_else(|| AppError::conflict(format!("An organization with the slug {slug:?} exists already.")))
+    let name = if name.trim().is_empty() {
+        slug
+    } else {
+        name.trim()
+    };
+    store::insert_org(tx, slug, name, now)?.ok_or_else(|| {
+        AppError::conflict(format!(
+            "An organization with the slug {slug:?} exists already."
+        ))
+    })
 }
 
 /// Makes a project with one DSN key.
@@ -125,8 +135,12 @@ pub fn create_project(
     now: Micros,
 ) -> AppResult<(Project, ProjectKey)> {
     check_slug(&project.slug)?;
-    let made = store::insert_project(tx, org, project, now)?
-        .ok_or_else(|| AppError::conflict(format!("A project with the slug {:?} exists already.", project.slug)))?;
+    let made = store::insert_project(tx, org, project, now)?.ok_or_else(|| {
+        AppError::conflict(format!(
+            "A project with the slug {:?} exists already.",
+            project.slug
+        ))
+    })?;
     let key = store::insert_key(tx, org, made.id, &random_hex(16), "Default", now)?;
     Ok((made, key))
 }
@@ -147,7 +161,9 @@ pub fn create_member(
 ) -> AppResult<User> {
     let email = email.trim().to_lowercase();
     let looks_right = email.len() <= 254
-        && email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.contains(|c: char| c.is_alphanumeric()))
+        && email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && host.contains(|c: char| c.is_alphanumeric())
+        })
         && !email.contains(char::is_whitespace);
     if !looks_right {
         return Err(AppError::field("email", "This is not an e-mail address."));
@@ -173,7 +189,16 @@ pub fn create_org_token(
     now: Micros,
 ) -> AppResult<String> {
     let token = new_org_token(&org.slug, public_url, now);
-    store::insert_token(tx, &TokenHash::of(&token), Some(org.id), None, name, &token, scopes, now)?;
+    store::insert_token(
+        tx,
+        &TokenHash::of(&token),
+        Some(org.id),
+        None,
+        name,
+        &token,
+        scopes,
+        now,
+    )?;
     Ok(token)
 }
 
@@ -189,7 +214,16 @@ pub fn create_user_token(
     now: Micros,
 ) -> AppResult<String> {
     let token = new_user_token();
-    store::insert_token(tx, &TokenHash::of(&token), None, Some(user), name, &token, scopes, now)?;
+    store::insert_token(
+        tx,
+        &TokenHash::of(&token),
+        None,
+        Some(user),
+        name,
+        &token,
+        scopes,
+        now,
+    )?;
     Ok(token)
 }
 
@@ -197,8 +231,16 @@ pub fn create_user_token(
 #[must_use]
 pub fn dsn(public_url: &url::Url, key: &ProjectKey) -> String {
     let host = public_url.host_str().unwrap_or("localhost");
-    let port = public_url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}@{host}{port}/{}", public_url.scheme(), key.public_key, key.project_id)
+    let port = public_url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    format!(
+        "{}://{}@{host}{port}/{}",
+        public_url.scheme(),
+        key.public_key,
+        key.project_id
+    )
 }
 
 /// The project that `slug_or_id` names in this organization.
@@ -215,7 +257,11 @@ pub fn require_project(conn: &mut Conn, org: OrgId, slug_or_id: &str) -> AppResu
 /// # Errors
 /// When the database fails.
 pub async fn first_owner_code(app: &App) -> AppResult<Option<String>> {
-    if app.db.read(|conn| Ok::<_, AppError>(users_exist(conn)?)).await? {
+    if app
+        .db
+        .read(|conn| Ok::<_, AppError>(users_exist(conn)?))
+        .await?
+    {
         return Ok(None);
     }
     Ok(Some(app.cache::<FirstOwnerCode>().0.clone()))

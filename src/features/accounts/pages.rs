@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::extract::need;
 use super::{
-    CsrfForm, Flash, OrgAccess, Org, Role, Scope, ScopeSet, Shell, SignedIn, clear_session_cookie, create_member,
-    create_org, create_org_token, first_owner_code, hash_password, redirect_with, session_cookie, session_token,
-    store, throttle, verify_password,
+    CsrfForm, Flash, Org, OrgAccess, Role, Scope, ScopeSet, Shell, SignedIn, clear_session_cookie,
+    create_member, create_org, create_org_token, first_owner_code, hash_password, redirect_with,
+    session_cookie, session_token, store, throttle, verify_password,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -34,19 +34,26 @@ pub async fn root(app: web::Data<App>, req: HttpRequest) -> AppResult<HttpRespon
     match SignedIn::extract(&req).await {
         Ok(signed_in) => Ok(match signed_in.orgs.first() {
             Some((org, _)) => see_other(&format!("/o/{}/errors/", org.slug)),
-            None => return Err(AppError::forbidden("You are not a member of any organization yet.")),
+            None => {
+                return Err(AppError::forbidden(
+                    "You are not a member of any organization yet.",
+                ));
+            }
         }),
         Err(_) => Ok(see_other("/sign-in/")),
     }
 }
 
 fn see_other(to: &str) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish()
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, to))
+        .finish()
 }
 
 /// Only a path of ours: a full URL or `//host` would send a person who just signed in elsewhere.
 fn safe_next(next: &str) -> &str {
-    let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let ours =
+        next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if ours { next } else { "/" }
 }
 
@@ -77,7 +84,9 @@ pub struct Welcome {
 /// # Errors
 /// 404.
 pub async fn welcome(app: web::Data<App>, req: HttpRequest) -> AppResult<HttpResponse> {
-    first_owner_code(&app).await?.ok_or_else(AppError::not_found)?;
+    first_owner_code(&app)
+        .await?
+        .ok_or_else(AppError::not_found)?;
     welcome_page(&app, &req, &Welcome::default(), &Map::new(), StatusCode::OK)
 }
 
@@ -91,9 +100,15 @@ fn welcome_page(
     let content = FormPage {
         values: json!({ "org_name": form.org_name, "org_slug": form.org_slug, "email": form.email, "code": form.code }),
         errors: Value::Object(errors.clone()),
-        form_error: (!errors.is_empty()).then(|| "Nothing was created yet. Please correct the fields marked below.".into()),
+        form_error: (!errors.is_empty())
+            .then(|| "Nothing was created yet. Please correct the fields marked below.".into()),
     };
-    Shell::new(app, req, "Set up Tracebucket", "").page_with_status(app, status, "accounts/first_owner.html", content)
+    Shell::new(app, req, "Set up Tracebucket", "").page_with_status(
+        app,
+        status,
+        "accounts/first_owner.html",
+        content,
+    )
 }
 
 /// Makes the first organization and its owner, once, for who has the code of the terminal.
@@ -105,12 +120,17 @@ pub async fn welcome_submit(
     req: HttpRequest,
     form: CsrfForm<Welcome>,
 ) -> AppResult<HttpResponse> {
-    let code = first_owner_code(&app).await?.ok_or_else(AppError::not_found)?;
+    let code = first_owner_code(&app)
+        .await?
+        .ok_or_else(AppError::not_found)?;
     let form = form.0;
     throttle::check(&app, "first-owner")?;
     let mut errors = Map::new();
     if !constant_time_eq(form.code.trim().as_bytes(), code.as_bytes()) {
-        errors.insert("code".into(), json!("That is not the code on the terminal."));
+        errors.insert(
+            "code".into(),
+            json!("That is not the code on the terminal."),
+        );
         return welcome_page(&app, &req, &form, &errors, StatusCode::BAD_REQUEST);
     }
     let made = match hash_password(Secret::new(form.password.clone())).await {
@@ -121,7 +141,9 @@ pub async fn welcome_submit(
         Ok((token, org)) => {
             let flash = Flash::ok("Welcome. This page is gone now; invite others from Settings.");
             let mut response = redirect_with(&app, &format!("/o/{}/errors/", org.slug), &flash);
-            response.add_cookie(&session_cookie(&app, token)).map_err(AppError::from_foreign)?;
+            response
+                .add_cookie(&session_cookie(&app, token))
+                .map_err(AppError::from_foreign)?;
             Ok(response)
         }
         Err(error) if error.code() == "invalid" || error.code() == "conflict" => {
@@ -153,7 +175,15 @@ async fn make_first_owner(app: &App, form: &Welcome, hash: String) -> AppResult<
             let org = create_org(tx, form.org_slug.trim(), &form.org_name, now)?;
             let user = create_member(tx, org.id, &form.email, "", &hash, Role::Owner, now)?;
             store::insert_session(tx, &session, user.id, now, now.plus(SESSION_LIFE))?;
-            audit::record(tx, Some(org.id), &user.email, "accounts.first_owner", &user.email, &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org.id),
+                &user.email,
+                "accounts.first_owner",
+                &user.email,
+                &json!({}),
+                now,
+            )?;
             Ok(org)
         })
         .await?;
@@ -171,7 +201,11 @@ pub struct Next {
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn sign_in(app: web::Data<App>, req: HttpRequest, query: web::Query<Next>) -> AppResult<HttpResponse> {
+pub async fn sign_in(
+    app: web::Data<App>,
+    req: HttpRequest,
+    query: web::Query<Next>,
+) -> AppResult<HttpResponse> {
     if first_owner_code(&app).await?.is_some() {
         return Ok(see_other("/welcome/"));
     }
@@ -192,7 +226,12 @@ fn sign_in_page(
     let content = json!({
         "next": next, "reason": reason, "values": { "email": email }, "errors": {}, "form_error": form_error,
     });
-    Shell::new(app, req, "Sign in", "").page_with_status(app, status, "accounts/sign_in.html", content)
+    Shell::new(app, req, "Sign in", "").page_with_status(
+        app,
+        status,
+        "accounts/sign_in.html",
+        content,
+    )
 }
 
 /// Form of the sign-in page.
@@ -213,29 +252,52 @@ pub async fn sign_in_submit(
     req: HttpRequest,
     form: CsrfForm<SignIn>,
 ) -> AppResult<HttpResponse> {
-    let SignIn { email, password, next } = form.0;
+    let SignIn {
+        email,
+        password,
+        next,
+    } = form.0;
     let email = email.trim().to_lowercase();
     throttle::check(&app, &format!("sign-in:{email}"))?;
     let wanted = email.clone();
-    let user = app.db.read(move |conn| Ok::<_, AppError>(store::user_by_email(conn, &wanted)?)).await?;
+    let user = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::user_by_email(conn, &wanted)?))
+        .await?;
     let user = user.filter(|user| user.active);
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let matches = verify_password(Secret::new(password), hash).await?;
     let (Some(user), true) = (user, matches) else {
         tracing::info!("a sign-in was refused");
         let error = Some("E-mail and password do not match an account.");
-        return sign_in_page(&app, &req, safe_next(&next), None, &email, error, StatusCode::BAD_REQUEST);
+        return sign_in_page(
+            &app,
+            &req,
+            safe_next(&next),
+            None,
+            &email,
+            error,
+            StatusCode::BAD_REQUEST,
+        );
     };
     let token = random_hex(32);
     let (hash, now) = (TokenHash::of(&token), app.clock.now());
     app.db
         .write(move |tx| {
             store::purge_sessions(tx, now)?;
-            Ok::<_, AppError>(store::insert_session(tx, &hash, user.id, now, now.plus(SESSION_LIFE))?)
+            Ok::<_, AppError>(store::insert_session(
+                tx,
+                &hash,
+                user.id,
+                now,
+                now.plus(SESSION_LIFE),
+            )?)
         })
         .await?;
     let mut response = see_other(safe_next(&next));
-    response.add_cookie(&session_cookie(&app, token)).map_err(AppError::from_foreign)?;
+    response
+        .add_cookie(&session_cookie(&app, token))
+        .map_err(AppError::from_foreign)?;
     Ok(response)
 }
 
@@ -247,24 +309,41 @@ pub struct Nothing {}
 ///
 /// # Errors
 /// 403 for a form of another site.
-pub async fn sign_out(app: web::Data<App>, req: HttpRequest, _form: CsrfForm<Nothing>) -> AppResult<HttpResponse> {
+pub async fn sign_out(
+    app: web::Data<App>,
+    req: HttpRequest,
+    _form: CsrfForm<Nothing>,
+) -> AppResult<HttpResponse> {
     if let Some(token) = session_token(&req) {
         let hash = TokenHash::of(&token);
-        app.db.write(move |tx| Ok::<_, AppError>(store::delete_session(tx, &hash)?)).await?;
+        app.db
+            .write(move |tx| Ok::<_, AppError>(store::delete_session(tx, &hash)?))
+            .await?;
     }
     let mut response = redirect_with(&app, "/sign-in/", &Flash::ok("You are signed out."));
-    response.add_cookie(&clear_session_cookie(&app)).map_err(AppError::from_foreign)?;
+    response
+        .add_cookie(&clear_session_cookie(&app))
+        .map_err(AppError::from_foreign)?;
     Ok(response)
 }
 
 /// Scopes that the settings page offers, with a word about each.
 const OFFERED: &[(Scope, &str)] = &[
-    (Scope::OrgRead, "See the organization, its members and integrations"),
-    (Scope::OrgIntegrations, "Use and change connections and repositories"),
+    (
+        Scope::OrgRead,
+        "See the organization, its members and integrations",
+    ),
+    (
+        Scope::OrgIntegrations,
+        "Use and change connections and repositories",
+    ),
     (Scope::OrgCi, "Upload releases from CI"),
     (Scope::ProjectRead, "See projects and their keys"),
     (Scope::ProjectWrite, "Create and change projects"),
-    (Scope::ProjectReleases, "Create releases, set commits and deploys"),
+    (
+        Scope::ProjectReleases,
+        "Create releases, set commits and deploys",
+    ),
     (Scope::EventRead, "See errors and events"),
     (Scope::EventWrite, "Resolve, ignore and comment errors"),
     (Scope::EventAdmin, "Delete errors"),
@@ -301,8 +380,17 @@ pub async fn settings(
     access: OrgAccess<need::OrgRead>,
     signed_in: SignedIn,
 ) -> AppResult<HttpResponse> {
-    settings_page(&app, &req, &access.org, &signed_in, access.may(Scope::OrgAdmin), TokenForm::default(), None, StatusCode::OK)
-        .await
+    settings_page(
+        &app,
+        &req,
+        &access.org,
+        &signed_in,
+        access.may(Scope::OrgAdmin),
+        TokenForm::default(),
+        None,
+        StatusCode::OK,
+    )
+    .await
 }
 
 #[derive(Default)]
@@ -326,13 +414,26 @@ async fn settings_page(
     let id = org.id;
     let (members, tokens) = app
         .db
-        .read(move |conn| Ok::<_, AppError>((store::list_members(conn, id)?, store::list_tokens(conn, id)?)))
+        .read(move |conn| {
+            Ok::<_, AppError>((
+                store::list_members(conn, id)?,
+                store::list_tokens(conn, id)?,
+            ))
+        })
         .await?;
     let members: Vec<_> = members
         .into_iter()
         .map(|member| {
-            let name = if member.name.is_empty() { member.email.clone() } else { member.name };
-            let initials = name.split([' ', '.', '@']).filter_map(|part| part.chars().next()).take(2).collect::<String>();
+            let name = if member.name.is_empty() {
+                member.email.clone()
+            } else {
+                member.name
+            };
+            let initials = name
+                .split([' ', '.', '@'])
+                .filter_map(|part| part.chars().next())
+                .take(2)
+                .collect::<String>();
             MemberPart {
                 initials: initials.to_uppercase(),
                 name,
@@ -403,15 +504,32 @@ pub async fn create_token(
     let name = name.trim().chars().take(80).collect::<String>();
     let mut errors = Map::new();
     if name.is_empty() {
-        errors.insert("name".into(), json!("Give it a name, so that you know it again."));
+        errors.insert(
+            "name".into(),
+            json!("Give it a name, so that you know it again."),
+        );
     }
     let set = ScopeSet::parse(&scopes.join(",")).unwrap_or_default();
     if set == ScopeSet::NONE {
         errors.insert("scopes".into(), json!("Choose at least one scope."));
     }
-    let again = TokenForm { name: name.clone(), chosen: scopes, errors };
+    let again = TokenForm {
+        name: name.clone(),
+        chosen: scopes,
+        errors,
+    };
     if !again.errors.is_empty() {
-        return settings_page(&app, &req, &access.org, &signed_in, true, again, None, StatusCode::BAD_REQUEST).await;
+        return settings_page(
+            &app,
+            &req,
+            &access.org,
+            &signed_in,
+            true,
+            again,
+            None,
+            StatusCode::BAD_REQUEST,
+        )
+        .await;
     }
     let (org, actor, now) = (access.org.clone(), access.caller.name(), app.clock.now());
     let public_url = app.config.public_url.to_string();
@@ -421,11 +539,29 @@ pub async fn create_token(
         .write(move |tx| {
             let token = create_org_token(tx, &org, &name, set, &public_url, now)?;
             let data = json!({ "scopes": set.names() });
-            audit::record(tx, Some(org.id), &actor, "accounts.create_token", &name, &data, now)?;
+            audit::record(
+                tx,
+                Some(org.id),
+                &actor,
+                "accounts.create_token",
+                &name,
+                &data,
+                now,
+            )?;
             Ok::<_, AppError>(token)
         })
         .await?;
-    settings_page(&app, &req, &access.org, &signed_in, true, TokenForm::default(), Some((shown, token)), StatusCode::OK).await
+    settings_page(
+        &app,
+        &req,
+        &access.org,
+        &signed_in,
+        true,
+        TokenForm::default(),
+        Some((shown, token)),
+        StatusCode::OK,
+    )
+    .await
 }
 
 /// Revokes a token.
@@ -444,12 +580,24 @@ pub async fn revoke_token(
             if !store::revoke_token(tx, org, id, now)? {
                 return Err(AppError::not_found());
             }
-            audit::record(tx, Some(org), &actor, "accounts.revoke_token", &id.to_string(), &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "accounts.revoke_token",
+                &id.to_string(),
+                &json!({}),
+                now,
+            )?;
             Ok(())
         })
         .await?;
     let back = format!("/o/{}/settings/", access.org.slug);
-    Ok(redirect_with(&app, &back, &Flash::ok("The token is revoked; calls with it are refused from now on.")))
+    Ok(redirect_with(
+        &app,
+        &back,
+        &Flash::ok("The token is revoked; calls with it are refused from now on."),
+    ))
 }
 
 #[cfg(test)]
@@ -459,7 +607,14 @@ mod tests {
     #[test]
     fn only_paths_of_ours_are_followed_after_sign_in() {
         assert_eq!(safe_next("/o/acme/errors/?q=1"), "/o/acme/errors/?q=1");
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", "/a\r\nb"] {
+        for bad in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "javascript:x",
+            "/a\r\nb",
+        ] {
             assert_eq!(safe_next(bad), "/", "{bad:?}");
         }
     }

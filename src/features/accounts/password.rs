@@ -19,7 +19,10 @@ const MAX_BYTES: usize = 1_024;
 pub async fn hash_password(password: Secret) -> AppResult<String> {
     let text = password.expose();
     if text.chars().count() < MIN_CHARS || text.len() > MAX_BYTES {
-        return Err(AppError::field("password", "A password needs at least 12 characters (and at most 1,024 bytes)."));
+        return Err(AppError::field(
+            "password",
+            "A password needs at least 12 characters (and at most 1,024 bytes).",
+        ));
     }
     blocking(move || {
         Argon2::default()
@@ -43,15 +46,20 @@ pub async fn verify_password(password: Secret, hash: Option<String>) -> AppResul
              5cfIzXOFXkmrHqKkVNl0X7yfEb6IH2mhyhOTgyVE1xg"
                 .to_owned()
         });
-        let matches = PasswordHash::new(&hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.expose_bytes(), &hash).is_ok());
+        let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
+            Argon2::default()
+                .verify_password(password.expose_bytes(), &hash)
+                .is_ok()
+        });
         matches && known
     })
     .await
 }
 
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> AppResult<T> {
-    tokio::task::spawn_blocking(f).await.map_err(AppError::internal)
+    tokio::task::spawn_blocking(f)
+        .await
+        .map_err(AppError::internal)
 }
 
 #[cfg(test)]
@@ -67,10 +75,26 @@ mod tests {
     async fn round_trip_and_refusals() {
         let hash = hash_password(secret("correct horse")).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
-        assert!(verify_password(secret("correct horse"), Some(hash.clone())).await.unwrap());
-        assert!(!verify_password(secret("battery staple"), Some(hash)).await.unwrap());
-        assert!(!verify_password(secret("correct horse"), None).await.unwrap());
-        assert!(!verify_password(secret("x"), Some("not a hash".into())).await.unwrap());
+        assert!(
+            verify_password(secret("correct horse"), Some(hash.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !verify_password(secret("battery staple"), Some(hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !verify_password(secret("correct horse"), None)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !verify_password(secret("x"), Some("not a hash".into()))
+                .await
+                .unwrap()
+        );
         assert!(hash_password(secret("short")).await.is_err());
     }
 }

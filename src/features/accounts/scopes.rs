@@ -85,8 +85,15 @@ impl ScopeSet {
     /// The unknown name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut set = Self::NONE;
-        for name in text.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()) {
-            let scope = Scope::ALL.iter().find(|s| s.as_str() == name).ok_or_else(|| name.to_owned())?;
+        for name in text
+            .split([',', ' '])
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let scope = Scope::ALL
+                .iter()
+                .find(|s| s.as_str() == name)
+                .ok_or_else(|| name.to_owned())?;
             set = set.union(Self::of(&[*scope]));
         }
         Ok(set)
@@ -119,7 +126,11 @@ impl ScopeSet {
     /// The names, in the order of declaration.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
-        Scope::ALL.iter().filter(|scope| self.has(**scope)).map(|scope| scope.as_str()).collect()
+        Scope::ALL
+            .iter()
+            .filter(|scope| self.has(**scope))
+            .map(|scope| scope.as_str())
+            .collect()
     }
 
     /// As stored.
@@ -169,13 +180,20 @@ mod tests {
     fn text_round_trip() {
         let set = ScopeSet::parse("org:read, event:write project:releases").unwrap();
         assert_eq!(set.to_text(), "org:read,project:releases,event:write");
-        assert_eq!(ScopeSet::parse(&ScopeSet::all().to_text()), Ok(ScopeSet::all()));
+        assert_eq!(
+            ScopeSet::parse(&ScopeSet::all().to_text()),
+            Ok(ScopeSet::all())
+        );
         assert_eq!(ScopeSet::parse("org:raed"), Err("org:raed".to_owned()));
     }
 
     #[test]
     fn roles_grow() {
-        let (member, manager, owner) = (Role::Member.scopes(), Role::Manager.scopes(), Role::Owner.scopes());
+        let (member, manager, owner) = (
+            Role::Member.scopes(),
+            Role::Manager.scopes(),
+            Role::Owner.scopes(),
+        );
         assert_eq!(member.intersection(manager), member);
         assert_eq!(manager.intersection(owner), manager);
         assert!(!member.has(Scope::OrgIntegrations) && manager.has(Scope::OrgIntegrations));

@@ -26,17 +26,26 @@ pub struct Flash {
 impl Flash {
     /// Something worked.
     pub fn ok(text: impl Into<String>) -> Self {
-        Self { kind: "ok".into(), text: text.into() }
+        Self {
+            kind: "ok".into(),
+            text: text.into(),
+        }
     }
 
     /// Something did not.
     pub fn error(text: impl Into<String>) -> Self {
-        Self { kind: "error".into(), text: text.into() }
+        Self {
+            kind: "error".into(),
+            text: text.into(),
+        }
     }
 
     /// Something needs attention.
     pub fn warn(text: impl Into<String>) -> Self {
-        Self { kind: "warn".into(), text: text.into() }
+        Self {
+            kind: "warn".into(),
+            text: text.into(),
+        }
     }
 
     /// The cookie that carries it over a redirect.
@@ -103,13 +112,23 @@ pub struct Shell {
 impl Shell {
     /// The shell of a page titled `title` whose navigation entry is `active`.
     #[must_use]
-    pub fn new(app: &App, req: &HttpRequest, title: impl Into<String>, active: &'static str) -> Self {
+    pub fn new(
+        app: &App,
+        req: &HttpRequest,
+        title: impl Into<String>,
+        active: &'static str,
+    ) -> Self {
         let now = app.clock.now();
         Self {
             page: PagePart {
                 title: title.into(),
                 active,
-                public_url: app.config.public_url.as_str().trim_end_matches('/').to_owned(),
+                public_url: app
+                    .config
+                    .public_url
+                    .as_str()
+                    .trim_end_matches('/')
+                    .to_owned(),
             },
             me: None,
             org: None,
@@ -123,23 +142,44 @@ impl Shell {
     /// Adds who is signed in.
     #[must_use]
     pub fn user(mut self, user: &User) -> Self {
-        let name = if user.name.is_empty() { user.email.clone() } else { user.name.clone() };
-        let initials = name.split([' ', '.', '@']).filter_map(|part| part.chars().next()).take(2).collect::<String>();
-        self.me = Some(Me { email: user.email.clone(), name, initials: initials.to_uppercase() });
+        let name = if user.name.is_empty() {
+            user.email.clone()
+        } else {
+            user.name.clone()
+        };
+        let initials = name
+            .split([' ', '.', '@'])
+            .filter_map(|part| part.chars().next())
+            .take(2)
+            .collect::<String>();
+        self.me = Some(Me {
+            email: user.email.clone(),
+            name,
+            initials: initials.to_uppercase(),
+        });
         self
     }
 
     /// Adds the organization that the page is about.
     #[must_use]
     pub fn org(mut self, org: &Org) -> Self {
-        self.org = Some(OrgPart { slug: org.slug.clone(), name: org.name.clone() });
+        self.org = Some(OrgPart {
+            slug: org.slug.clone(),
+            name: org.name.clone(),
+        });
         self
     }
 
     /// Adds the organizations to switch between.
     #[must_use]
     pub fn orgs<'a>(mut self, orgs: impl IntoIterator<Item = &'a Org>) -> Self {
-        self.orgs = orgs.into_iter().map(|org| OrgPart { slug: org.slug.clone(), name: org.name.clone() }).collect();
+        self.orgs = orgs
+            .into_iter()
+            .map(|org| OrgPart {
+                slug: org.slug.clone(),
+                name: org.name.clone(),
+            })
+            .collect();
         self
     }
 
@@ -171,7 +211,12 @@ impl Shell {
     ///
     /// # Errors
     /// 500 when the template and the content do not fit.
-    pub fn page(self, app: &App, template: &str, content: impl Serialize) -> AppResult<HttpResponse> {
+    pub fn page(
+        self,
+        app: &App,
+        template: &str,
+        content: impl Serialize,
+    ) -> AppResult<HttpResponse> {
         self.page_with_status(app, StatusCode::OK, template, content)
     }
 
@@ -189,10 +234,18 @@ impl Shell {
         let shown = self.has_flash();
         let html = app
             .renderer
-            .render(template, &Page { shell: self, content })
+            .render(
+                template,
+                &Page {
+                    shell: self,
+                    content,
+                },
+            )
             .map_err(AppError::internal)?;
         let mut response = HttpResponse::build(status);
-        response.content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "no-store"));
+        response
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"));
         if shown {
             response.cookie(Flash::removal());
         }
@@ -203,5 +256,8 @@ impl Shell {
 /// Sends the browser on after a form, with a message for the next page.
 #[must_use]
 pub fn redirect_with(app: &App, to: &str, flash: &Flash) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, to)).cookie(flash.cookie(app)).finish()
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, to))
+        .cookie(flash.cookie(app))
+        .finish()
 }

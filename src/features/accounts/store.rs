@@ -100,9 +100,18 @@ pub struct TokenRow {
     pub revoked_at: Option<Micros>,
 }
 
-pub(super) fn insert_org(tx: &mut Tx<'_>, slug: &str, name: &str, now: Micros) -> QueryResult<Option<Org>> {
+pub(super) fn insert_org(
+    tx: &mut Tx<'_>,
+    slug: &str,
+    name: &str,
+    now: Micros,
+) -> QueryResult<Option<Org>> {
     on_both!(tx.conn(), |conn| diesel::insert_into(orgs::table)
-        .values((orgs::slug.eq(slug), orgs::name.eq(name), orgs::created_at.eq(now)))
+        .values((
+            orgs::slug.eq(slug),
+            orgs::name.eq(name),
+            orgs::created_at.eq(now)
+        ))
         .on_conflict_do_nothing()
         .returning(orgs::all_columns)
         .get_result(conn)
@@ -116,9 +125,11 @@ pub(super) fn insert_org(tx: &mut Tx<'_>, slug: &str, name: &str, now: Micros) -
 pub fn find_org(conn: &mut Conn, slug_or_id: &str) -> QueryResult<Option<Org>> {
     match slug_or_id.parse::<OrgId>() {
         Ok(id) => org_by_id(conn, id),
-        Err(_) => {
-            orgs::table.filter(orgs::slug.eq(slug_or_id)).select(Org::as_select()).first(conn).optional()
-        }
+        Err(_) => orgs::table
+            .filter(orgs::slug.eq(slug_or_id))
+            .select(Org::as_select())
+            .first(conn)
+            .optional(),
     }
 }
 
@@ -127,7 +138,11 @@ pub fn find_org(conn: &mut Conn, slug_or_id: &str) -> QueryResult<Option<Org>> {
 /// # Errors
 /// When the query fails.
 pub fn org_by_id(conn: &mut Conn, id: OrgId) -> QueryResult<Option<Org>> {
-    orgs::table.filter(orgs::id.eq(id)).select(Org::as_select()).first(conn).optional()
+    orgs::table
+        .filter(orgs::id.eq(id))
+        .select(Org::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// The organizations of a user with the role in each, by slug.
@@ -148,7 +163,10 @@ pub fn list_orgs_of(conn: &mut Conn, user: UserId) -> QueryResult<Vec<(Org, Role
 /// # Errors
 /// When the query fails.
 pub fn orgs_of_token(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<Org>> {
-    orgs::table.filter(orgs::id.eq(org)).select(Org::as_select()).load(conn)
+    orgs::table
+        .filter(orgs::id.eq(org))
+        .select(Org::as_select())
+        .load(conn)
 }
 
 pub(super) fn insert_project(
@@ -212,18 +230,26 @@ pub fn project_by_id(conn: &mut Conn, org: OrgId, id: ProjectId) -> QueryResult<
 /// # Errors
 /// When the statement fails.
 pub fn take_short_no(tx: &mut Tx<'_>, org: OrgId, project: ProjectId) -> QueryResult<Option<i64>> {
-    diesel::update(projects::table.filter(projects::org_id.eq(org)).filter(projects::id.eq(project)))
-        .set(projects::next_short_no.eq(projects::next_short_no + 1))
-        .returning(projects::next_short_no - 1)
-        .get_result(tx.conn())
-        .optional()
+    diesel::update(
+        projects::table
+            .filter(projects::org_id.eq(org))
+            .filter(projects::id.eq(project)),
+    )
+    .set(projects::next_short_no.eq(projects::next_short_no + 1))
+    .returning(projects::next_short_no - 1)
+    .get_result(tx.conn())
+    .optional()
 }
 
 /// Several projects of an organization at once.
 ///
 /// # Errors
 /// When the query fails.
-pub fn projects_by_ids(conn: &mut Conn, org: OrgId, ids: &[ProjectId]) -> QueryResult<Vec<Project>> {
+pub fn projects_by_ids(
+    conn: &mut Conn,
+    org: OrgId,
+    ids: &[ProjectId],
+) -> QueryResult<Vec<Project>> {
     projects::table
         .filter(projects::org_id.eq(org))
         .filter(projects::id.eq_any(ids))
@@ -307,7 +333,10 @@ pub(super) fn insert_user(
             users::created_at.eq(now),
         ))
         .execute(tx.conn())?;
-    users::table.filter(users::email.eq(email)).select(User::as_select()).first(tx.conn())
+    users::table
+        .filter(users::email.eq(email))
+        .select(User::as_select())
+        .first(tx.conn())
 }
 
 /// The user of a lower-case e-mail address.
@@ -315,7 +344,11 @@ pub(super) fn insert_user(
 /// # Errors
 /// When the query fails.
 pub fn user_by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<User>> {
-    users::table.filter(users::email.eq(email)).select(User::as_select()).first(conn).optional()
+    users::table
+        .filter(users::email.eq(email))
+        .select(User::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// The user of an id.
@@ -323,7 +356,11 @@ pub fn user_by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<User>> 
 /// # Errors
 /// When the query fails.
 pub fn find_user(conn: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
-    users::table.filter(users::id.eq(id)).select(User::as_select()).first(conn).optional()
+    users::table
+        .filter(users::id.eq(id))
+        .select(User::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Several users at once.
@@ -331,7 +368,10 @@ pub fn find_user(conn: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
 /// # Errors
 /// When the query fails.
 pub fn users_by_ids(conn: &mut Conn, ids: &[UserId]) -> QueryResult<Vec<User>> {
-    users::table.filter(users::id.eq_any(ids)).select(User::as_select()).load(conn)
+    users::table
+        .filter(users::id.eq_any(ids))
+        .select(User::as_select())
+        .load(conn)
 }
 
 /// True when there is any user: the first-owner page is then gone.
@@ -346,7 +386,13 @@ pub fn users_exist(conn: &mut Conn) -> QueryResult<bool> {
 ///
 /// # Errors
 /// When the statement fails.
-pub fn set_member(tx: &mut Tx<'_>, org: OrgId, user: UserId, role: Role, now: Micros) -> QueryResult<()> {
+pub fn set_member(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    user: UserId,
+    role: Role,
+    now: Micros,
+) -> QueryResult<()> {
     on_both!(tx.conn(), |conn| diesel::insert_into(memberships::table)
         .values((
             memberships::org_id.eq(org),
@@ -383,7 +429,13 @@ pub fn list_members(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<MemberRow>> 
         .inner_join(users::table.on(users::id.eq(memberships::user_id)))
         .filter(memberships::org_id.eq(org))
         .order(users::email)
-        .select((users::id, users::email, users::name, memberships::role, memberships::created_at))
+        .select((
+            users::id,
+            users::email,
+            users::name,
+            memberships::role,
+            memberships::created_at,
+        ))
         .load(conn)
 }
 
@@ -409,7 +461,11 @@ pub fn insert_session(
         .map(drop)
 }
 
-pub(super) fn session_user(conn: &mut Conn, token: &TokenHash, now: Micros) -> QueryResult<Option<User>> {
+pub(super) fn session_user(
+    conn: &mut Conn,
+    token: &TokenHash,
+    now: Micros,
+) -> QueryResult<Option<User>> {
     sessions::table
         .inner_join(users::table.on(users::id.eq(sessions::user_id)))
         .filter(sessions::token_hash.eq(token.0.to_vec()))
@@ -450,7 +506,10 @@ pub(super) fn insert_token(
     now: Micros,
 ) -> QueryResult<()> {
     // The last characters let a person tell tokens apart and give nothing away.
-    let hint: String = token.chars().skip(token.chars().count().saturating_sub(4)).collect();
+    let hint: String = token
+        .chars()
+        .skip(token.chars().count().saturating_sub(4))
+        .collect();
     diesel::insert_into(api_tokens::table)
         .values((
             api_tokens::token_hash.eq(hash.0.to_vec()),

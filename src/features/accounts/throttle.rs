@@ -29,5 +29,8 @@ pub(super) fn check(app: &App, key: &str) -> AppResult<()> {
     if limiter.0.len() > SWEEP_AT {
         limiter.0.retain_recent();
     }
-    limiter.0.check_key(&key.to_owned()).map_err(|_| AppError::rate_limited(60))
+    limiter
+        .0
+        .check_key(&key.to_owned())
+        .map_err(|_| AppError::rate_limited(60))
 }

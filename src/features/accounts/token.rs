@@ -16,7 +16,8 @@ pub fn new_user_token() -> String {
 #[must_use]
 pub fn new_org_token(org_slug: &str, public_url: &str, now: Micros) -> String {
     let url = public_url.trim_end_matches('/');
-    let payload = serde_json::json!({ "iat": now.secs(), "url": url, "region_url": url, "org": org_slug });
+    let payload =
+        serde_json::json!({ "iat": now.secs(), "url": url, "region_url": url, "org": org_slug });
     format!(
         "sntrys_{}_{}",
         STANDARD.encode(payload.to_string()),
@@ -37,7 +38,8 @@ mod tests {
         let parts: Vec<_> = org.split('_').collect();
         assert_eq!(parts.len(), 3, "{org}");
         assert_eq!(parts[2].len(), 43);
-        let payload: serde_json::Value = serde_json::from_slice(&STANDARD.decode(parts[1]).unwrap()).unwrap();
+        let payload: serde_json::Value =
+            serde_json::from_slice(&STANDARD.decode(parts[1]).unwrap()).unwrap();
         assert_eq!(payload["org"], "acme");
         assert_eq!(payload["region_url"], "https://tb.example");
     }

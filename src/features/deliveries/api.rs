@@ -32,10 +32,14 @@ pub async fn webhook(
     org: web::Path<String>,
     app: web::Data<App>,
 ) -> AppResult<HttpResponse> {
-    let body = body::read(payload, body::content_length(&req), BODY_LIMIT).await.map_err(|error| match error {
-        BodyError::TooLarge { .. } => AppError::too_large("The body is larger than any webhook of Bitbucket."),
-        BodyError::Incomplete => AppError::invalid("The body did not arrive whole."),
-    })?;
+    let body = body::read(payload, body::content_length(&req), BODY_LIMIT)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { .. } => {
+                AppError::too_large("The body is larger than any webhook of Bitbucket.")
+            }
+            BodyError::Incomplete => AppError::invalid("The body did not arrive whole."),
+        })?;
     let org: OrgId = org.parse().map_err(|_| AppError::not_found())?;
     let repo = verified_repo(&app, org, req.headers(), &body).await?;
     let event_key = event_key(req.headers())?;
@@ -47,10 +51,16 @@ pub async fn webhook(
         source: Source::BitbucketCloud,
         request_uuid: request_uuid(req.headers(), event_key, &body),
         event_key: event_key.to_owned(),
-        attempt_no: text(req.headers(), "X-Attempt-Number").and_then(|number| number.parse().ok()).unwrap_or(1),
+        attempt_no: text(req.headers(), "X-Attempt-Number")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(1),
         body: packed::pack(&body),
         received_at: now,
-        state: if used { DeliveryState::Ready } else { DeliveryState::Ignored },
+        state: if used {
+            DeliveryState::Ready
+        } else {
+            DeliveryState::Ignored
+        },
         attempts: 0,
         run_at: now,
         finished_at: (!used).then_some(now),
@@ -68,7 +78,12 @@ pub async fn webhook(
 
 /// The repository that the body names, if the body carries the signature of that repository's hook. The name is
 /// read from the unverified body only to choose the secrets.
-async fn verified_repo(app: &App, org: OrgId, headers: &HeaderMap, body: &[u8]) -> AppResult<RepoId> {
+async fn verified_repo(
+    app: &App,
+    org: OrgId,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> AppResult<RepoId> {
     let uuid = match peek_repository_uuid(body) {
         Ok(uuid) => uuid,
         Err(error) => {
@@ -93,7 +108,10 @@ async fn verified_repo(app: &App, org: OrgId, headers: &HeaderMap, body: &[u8]) 
 /// Why there are no secrets to compare with.
 async fn without_secrets(app: &App, org: OrgId, uuid: String) -> AppResult<AppError> {
     require_org(app, org).await?;
-    let repo = app.db.read(move |conn| Ok::<_, AppError>(links::find_repo_by_external(conn, org, &uuid)?)).await?;
+    let repo = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(links::find_repo_by_external(conn, org, &uuid)?))
+        .await?;
     Ok(match repo {
         Some(repo) if repo.status == RepoStatus::Active => missing_secret(),
         _ => AppError::not_found(),
@@ -101,7 +119,13 @@ async fn without_secrets(app: &App, org: OrgId, uuid: String) -> AppResult<AppEr
 }
 
 async fn require_org(app: &App, org: OrgId) -> AppResult<()> {
-    app.db.read(move |conn| accounts::org_by_id(conn, org)?.map(drop).ok_or_else(unknown_org)).await
+    app.db
+        .read(move |conn| {
+            accounts::org_by_id(conn, org)?
+                .map(drop)
+                .ok_or_else(unknown_org)
+        })
+        .await
 }
 
 fn unknown_org() -> AppError {
@@ -123,29 +147,53 @@ struct Refusal {
 }
 
 fn missing_secret() -> AppError {
-    signature_error("missing-secret", "The repository has no webhook secret.", StatusCode::UNAUTHORIZED)
+    signature_error(
+        "missing-secret",
+        "The repository has no webhook secret.",
+        StatusCode::UNAUTHORIZED,
+    )
 }
 
 /// Each comparison takes constant time, and no secret more than the other.
 fn check(secrets: &[Secret], headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
     let refuse = |code, message, depends_on_secret| {
-        Err(Refusal { error: signature_error(code, message, StatusCode::BAD_REQUEST), depends_on_secret })
+        Err(Refusal {
+            error: signature_error(code, message, StatusCode::BAD_REQUEST),
+            depends_on_secret,
+        })
     };
     if secrets.is_empty() {
-        return Err(Refusal { error: missing_secret(), depends_on_secret: true });
+        return Err(Refusal {
+            error: missing_secret(),
+            depends_on_secret: true,
+        });
     }
-    let Some((method, tag)) = text(headers, SIGNATURE_HEADER).and_then(|value| value.split_once('=')) else {
+    let Some((method, tag)) =
+        text(headers, SIGNATURE_HEADER).and_then(|value| value.split_once('='))
+    else {
         return refuse("missing-signature", "X-Hub-Signature is missing.", false);
     };
     if method != "sha256" {
-        return refuse("unsupported-signature-method", "The signature must be made with sha256.", false);
+        return refuse(
+            "unsupported-signature-method",
+            "The signature must be made with sha256.",
+            false,
+        );
     }
     let mut bytes = [0_u8; 32];
     let readable = hex::decode_to_slice(tag, &mut bytes).is_ok();
-    if readable && secrets.iter().any(|secret| verify_hmac_sha256(secret.expose_bytes(), body, &bytes)) {
+    if readable
+        && secrets
+            .iter()
+            .any(|secret| verify_hmac_sha256(secret.expose_bytes(), body, &bytes))
+    {
         return Ok(());
     }
-    refuse("invalid-signature", "The signature does not fit the body.", readable)
+    refuse(
+        "invalid-signature",
+        "The signature does not fit the body.",
+        readable,
+    )
 }
 
 /// An error in the shape that Sentry answers here: `{"detail": {"code", "message", "extra"}}`.
@@ -169,11 +217,17 @@ fn event_key(headers: &HeaderMap) -> AppResult<&str> {
 /// What makes a delivery unique: Bitbucket's own id, the same over its attempts. A server that sends none gets
 /// one made of the event and the body.
 fn request_uuid(headers: &HeaderMap, event_key: &str, body: &[u8]) -> Vec<u8> {
-    let given = text(headers, REQUEST_UUID_HEADER).map(str::trim).unwrap_or_default();
+    let given = text(headers, REQUEST_UUID_HEADER)
+        .map(str::trim)
+        .unwrap_or_default();
     if let Ok(uuid) = uuid::Uuid::parse_str(given) {
         return uuid.as_bytes().to_vec();
     }
-    let source = if given.is_empty() { body } else { given.as_bytes() };
+    let source = if given.is_empty() {
+        body
+    } else {
+        given.as_bytes()
+    };
     let digest = sha256(&[event_key.as_bytes(), &[0], source].concat());
     digest.iter().copied().take(16).collect()
 }

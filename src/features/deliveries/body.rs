@@ -27,7 +27,9 @@ pub(super) fn unpack(stored: &[u8], limit: usize) -> Option<Cow<'_, [u8]>> {
             if size > limit {
                 return None;
             }
-            lz4_flex::decompress_size_prepended(packed).ok().map(Cow::Owned)
+            lz4_flex::decompress_size_prepended(packed)
+                .ok()
+                .map(Cow::Owned)
         }
         _ => None,
     }

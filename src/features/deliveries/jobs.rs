@@ -50,7 +50,13 @@ pub(super) struct Line {
 
 impl Outcome {
     fn plain(text: &str) -> Self {
-        Self { summary: text.to_owned(), lines: vec![Line { text: text.to_owned(), href: None }] }
+        Self {
+            summary: text.to_owned(),
+            lines: vec![Line {
+                text: text.to_owned(),
+                href: None,
+            }],
+        }
     }
 
     fn json(&self) -> String {
@@ -66,7 +72,10 @@ struct Holder {
 
 impl Default for Holder {
     fn default() -> Self {
-        Self { owner: format!("{}-{}", std::process::id(), random_hex(8)), has_started: AtomicBool::new(false) }
+        Self {
+            owner: format!("{}-{}", std::process::id(), random_hex(8)),
+            has_started: AtomicBool::new(false),
+        }
     }
 }
 
@@ -80,25 +89,39 @@ pub async fn drain(app: App) -> anyhow::Result<usize> {
     // One server per SQLite file: what another owner holds belongs to a process that is gone.
     if app.db.url().is_sqlite() && !holder.has_started.swap(true, Ordering::SeqCst) {
         let owner = holder.owner.clone();
-        app.db.write(move |tx| Ok::<_, AppError>(store::release_others(tx, &owner, now)?)).await?;
+        app.db
+            .write(move |tx| Ok::<_, AppError>(store::release_others(tx, &owner, now)?))
+            .await?;
     }
-    if !app.db.read(move |conn| Ok::<_, AppError>(store::any_due(conn, now)?)).await? {
+    if !app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::any_due(conn, now)?))
+        .await?
+    {
         return Ok(0);
     }
     let owner = holder.owner.clone();
-    let ids = app.db.write(move |tx| Ok::<_, AppError>(store::claim(tx, &owner, now, LEASE, BATCH)?)).await?;
+    let ids = app
+        .db
+        .write(move |tx| Ok::<_, AppError>(store::claim(tx, &owner, now, LEASE, BATCH)?))
+        .await?;
     if ids.is_empty() {
         return Ok(0);
     }
-    let claimed = app.db.read(move |conn| Ok::<_, AppError>(store::load_claimed(conn, &ids)?)).await?;
+    let claimed = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::load_claimed(conn, &ids)?))
+        .await?;
     let count = claimed.len();
     let mut queues: BTreeMap<RepoId, Vec<Claimed>> = BTreeMap::new();
     for delivery in claimed {
         queues.entry(delivery.repo_id).or_default().push(delivery);
     }
     // Repositories side by side, the deliveries of each in their order.
-    let mut running: FuturesUnordered<_> =
-        queues.into_values().map(|queue| work_on_repo(&app, &holder.owner, queue)).collect();
+    let mut running: FuturesUnordered<_> = queues
+        .into_values()
+        .map(|queue| work_on_repo(&app, &holder.owner, queue))
+        .collect();
     while running.next().await.is_some() {}
     Ok(count)
 }
@@ -123,13 +146,23 @@ async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
 /// What a delivery asks for.
 #[derive(Debug, Clone)]
 enum Work {
-    Push { repo: Repo, push: Gathered, full_name: Option<String> },
-    Updated { repo: Repo, full_name: Option<String> },
+    Push {
+        repo: Repo,
+        push: Gathered,
+        full_name: Option<String>,
+    },
+    Updated {
+        repo: Repo,
+        full_name: Option<String>,
+    },
     Deleted,
     /// Nothing can be done; the text says why.
     Nothing(&'static str),
     /// It failed before anything could be written.
-    Failed { reason: String, forever: bool },
+    Failed {
+        reason: String,
+        forever: bool,
+    },
 }
 
 /// A delivery that is ready to be written.
@@ -154,11 +187,17 @@ async fn prepare(app: &App, delivery: Claimed) -> Prepared {
         work: Work::Nothing("nothing"),
     };
     prepared.work = if delivery.attempts > MAX_CLAIMS {
-        Work::Failed { reason: "the process ended each time it worked on this delivery".to_owned(), forever: true }
+        Work::Failed {
+            reason: "the process ended each time it worked on this delivery".to_owned(),
+            forever: true,
+        }
     } else {
         match understand(app, &delivery).await {
             Ok(work) => work,
-            Err(error) => Work::Failed { reason: format!("{error:?}"), forever: false },
+            Err(error) => Work::Failed {
+                reason: format!("{error:?}"),
+                forever: false,
+            },
         }
     };
     prepared.asked = started.elapsed() > Duration::from_millis(50);
@@ -167,22 +206,38 @@ async fn prepare(app: &App, delivery: Claimed) -> Prepared {
 
 async fn understand(app: &App, delivery: &Claimed) -> Result<Work, AppError> {
     let Some(bytes) = body::unpack(&delivery.body, BODY_LIMIT) else {
-        return Ok(Work::Failed { reason: "the body is not readable any more".to_owned(), forever: true });
+        return Ok(Work::Failed {
+            reason: "the body is not readable any more".to_owned(),
+            forever: true,
+        });
     };
     let Ok(event) = Event::parse(&delivery.event_key, &bytes) else {
-        return Ok(Work::Failed { reason: "the payload is not a JSON object".to_owned(), forever: true });
+        return Ok(Work::Failed {
+            reason: "the payload is not a JSON object".to_owned(),
+            forever: true,
+        });
     };
     let (org, id) = (delivery.org_id, delivery.repo_id);
-    let repo = app.db.read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?)).await?;
+    let repo = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?))
+        .await?;
     let Some(repo) = repo.filter(|repo| repo.status != RepoStatus::Removed) else {
         return Ok(Work::Nothing("the repository was removed here"));
     };
     Ok(match event {
         Event::Push(push) => {
             let gathered = releases::gather(app, &repo, &push).await?;
-            Work::Push { repo, push: gathered, full_name: push.repository.full_name }
+            Work::Push {
+                repo,
+                push: gathered,
+                full_name: push.repository.full_name,
+            }
         }
-        Event::RepoUpdated(update) => Work::Updated { repo, full_name: update.repository.full_name },
+        Event::RepoUpdated(update) => Work::Updated {
+            repo,
+            full_name: update.repository.full_name,
+        },
         Event::RepoDeleted(_) => {
             // Safe to repeat, so it need not share the write that ends the delivery.
             links::remove_repository(app, org, id, "Bitbucket").await?;
@@ -204,9 +259,14 @@ async fn write_all(app: &App, owner: &str, batch: Vec<Prepared>) {
     }
     for delivery in batch {
         let id = delivery.id;
-        let Err(error) = write(app, owner, vec![delivery.clone()]).await else { continue };
+        let Err(error) = write(app, owner, vec![delivery.clone()]).await else {
+            continue;
+        };
         let failed = Prepared {
-            work: Work::Failed { reason: format!("{error:?}"), forever: false },
+            work: Work::Failed {
+                reason: format!("{error:?}"),
+                forever: false,
+            },
             ..delivery
         };
         if let Err(error) = write(app, owner, vec![failed]).await {
@@ -223,7 +283,10 @@ async fn write(app: &App, owner: &str, batch: Vec<Prepared>) -> Result<(), AppEr
             let now = app_in.clock.now();
             for delivery in &batch {
                 if !store::finish(tx, delivery.id, &owner, &ending(delivery, now), now)? {
-                    tracing::warn!(delivery = delivery.id.0, "the lease of a delivery was lost; another run does it");
+                    tracing::warn!(
+                        delivery = delivery.id.0,
+                        "the lease of a delivery was lost; another run does it"
+                    );
                 } else if let Some(outcome) = carry_out(tx, &app_in, delivery, now)? {
                     store::set_outcome(tx, delivery.id, &outcome.json())?;
                 }
@@ -242,7 +305,13 @@ fn ending(delivery: &Prepared, now: Micros) -> Ending {
         Work::Updated { .. } | Work::Deleted | Work::Nothing(_) => (None, None, false),
     };
     let Some(error) = error else {
-        return Ending { state: DeliveryState::Done, run_at: now, outcome: None, error: None, took_ms };
+        return Ending {
+            state: DeliveryState::Done,
+            run_at: now,
+            outcome: None,
+            error: None,
+            took_ms,
+        };
     };
     let dead = forever || delivery.attempts >= MAX_ATTEMPTS;
     let [byte] = random_bytes::<1>();
@@ -250,32 +319,67 @@ fn ending(delivery: &Prepared, now: Micros) -> Ending {
     if dead {
         tracing::error!(delivery = delivery.id.0, error, "a delivery is dead");
     } else {
-        tracing::warn!(delivery = delivery.id.0, error, wait_ms = wait.as_millis(), "a delivery will be tried again");
+        tracing::warn!(
+            delivery = delivery.id.0,
+            error,
+            wait_ms = wait.as_millis(),
+            "a delivery will be tried again"
+        );
     }
-    let state = if dead { DeliveryState::Dead } else { DeliveryState::Ready };
-    Ending { state, run_at: now.plus(wait), outcome: None, error: Some(error), took_ms }
+    let state = if dead {
+        DeliveryState::Dead
+    } else {
+        DeliveryState::Ready
+    };
+    Ending {
+        state,
+        run_at: now.plus(wait),
+        outcome: None,
+        error: Some(error),
+        took_ms,
+    }
 }
 
-fn carry_out(tx: &mut Tx<'_>, app: &App, delivery: &Prepared, now: Micros) -> Result<Option<Outcome>, AppError> {
+fn carry_out(
+    tx: &mut Tx<'_>,
+    app: &App,
+    delivery: &Prepared,
+    now: Micros,
+) -> Result<Option<Outcome>, AppError> {
     match &delivery.work {
-        Work::Push { repo, push, full_name } => {
+        Work::Push {
+            repo,
+            push,
+            full_name,
+        } => {
             follow_name(tx, app, delivery, repo, full_name.as_deref(), now)?;
             let recorded = releases::record_push(tx, app, repo, push, delivery.received_at, now)?;
-            let slug = accounts::org_by_id(tx, repo.org_id)?.map(|org| org.slug).unwrap_or_default();
+            let slug = accounts::org_by_id(tx, repo.org_id)?
+                .map(|org| org.slug)
+                .unwrap_or_default();
             Ok(Some(told(&recorded, push, &slug)))
         }
         Work::Updated { repo, full_name } => {
             let renamed = follow_name(tx, app, delivery, repo, full_name.as_deref(), now)?;
             if let Some(link) = repo.link_id {
                 // Perhaps its main branch changed, which no webhook tells.
-                enqueue(tx, &SyncRepos { org: repo.org_id, link }, now)?;
+                enqueue(
+                    tx,
+                    &SyncRepos {
+                        org: repo.org_id,
+                        link,
+                    },
+                    now,
+                )?;
             }
             Ok(Some(match renamed {
                 Some(name) => Outcome::plain(&format!("renamed to {name}")),
                 None => Outcome::plain("its settings are read again"),
             }))
         }
-        Work::Deleted => Ok(Some(Outcome::plain("the repository was deleted in Bitbucket and is switched off here"))),
+        Work::Deleted => Ok(Some(Outcome::plain(
+            "the repository was deleted in Bitbucket and is switched off here",
+        ))),
         Work::Nothing(text) => Ok(Some(Outcome::plain(text))),
         Work::Failed { .. } => Ok(None),
     }
@@ -290,7 +394,9 @@ fn follow_name(
     full_name: Option<&str>,
     now: Micros,
 ) -> Result<Option<String>, AppError> {
-    let Some(name) = full_name.filter(|name| *name != repo.name) else { return Ok(None) };
+    let Some(name) = full_name.filter(|name| *name != repo.name) else {
+        return Ok(None);
+    };
     if store::is_overtaken(tx, repo.org_id, repo.id, delivery.id)? {
         return Ok(None);
     }
@@ -299,32 +405,74 @@ fn follow_name(
 
 /// What a push came to, in words.
 fn told(recorded: &Recorded, push: &Gathered, org_slug: &str) -> Outcome {
-    let plural = |count: usize| if count == 1 { "1 commit".to_owned() } else { format!("{count} commits") };
-    let (commits, fetched) = recorded.branches.iter().fold((0, 0), |(c, f), (_, commits, fetched)| (c + commits, f + fetched));
+    let plural = |count: usize| {
+        if count == 1 {
+            "1 commit".to_owned()
+        } else {
+            format!("{count} commits")
+        }
+    };
+    let (commits, fetched) = recorded
+        .branches
+        .iter()
+        .fold((0, 0), |(c, f), (_, commits, fetched)| {
+            (c + commits, f + fetched)
+        });
     let mut lines: Vec<Line> = recorded
         .branches
         .iter()
         .map(|(branch, count, fetched)| {
-            let how = if *fetched > 0 { format!(", {fetched} of them fetched") } else { String::new() };
-            Line { text: format!("{} on {branch}{how}", plural(*count)), href: None }
+            let how = if *fetched > 0 {
+                format!(", {fetched} of them fetched")
+            } else {
+                String::new()
+            };
+            Line {
+                text: format!("{} on {branch}{how}", plural(*count)),
+                href: None,
+            }
         })
         .collect();
-    lines.extend(recorded.deleted.iter().map(|branch| Line { text: format!("branch {branch} is gone"), href: None }));
+    lines.extend(recorded.deleted.iter().map(|branch| Line {
+        text: format!("branch {branch} is gone"),
+        href: None,
+    }));
     let about = |touched: &releases::Touched, what: &str| Line {
         text: format!("{} {what}", touched.short_id),
         href: Some(format!("/o/{org_slug}/errors/{}/", touched.group)),
     };
-    lines.extend(recorded.referenced.iter().map(|touched| about(touched, "is named as fixed")));
-    lines.extend(recorded.resolved.iter().map(|touched| about(touched, "resolved")));
+    lines.extend(
+        recorded
+            .referenced
+            .iter()
+            .map(|touched| about(touched, "is named as fixed")),
+    );
+    lines.extend(
+        recorded
+            .resolved
+            .iter()
+            .map(|touched| about(touched, "resolved")),
+    );
     if let Some(gap) = &push.gap {
-        lines.push(Line { text: gap.clone(), href: None });
+        lines.push(Line {
+            text: gap.clone(),
+            href: None,
+        });
     }
     let mut parts = vec![plural(commits)];
     if fetched > 0 {
         parts.push(format!("{fetched} of them fetched"));
     }
-    parts.extend(recorded.resolved.iter().map(|touched| format!("{} resolved", touched.short_id)));
-    Outcome { summary: parts.join(", "), lines }
+    parts.extend(
+        recorded
+            .resolved
+            .iter()
+            .map(|touched| format!("{} resolved", touched.short_id)),
+    );
+    Outcome {
+        summary: parts.join(", "),
+        lines,
+    }
 }
 
 /// Removes bodies whose time is over, and rows after twice that time.
@@ -357,14 +505,25 @@ impl Job for Retention {
                 Ok::<_, AppError>((bodies, store::last_before(conn, now.minus(keep * 2))?))
             })
             .await?;
-        while app.db.write(move |tx| Ok::<_, AppError>(store::delete_old(tx, rows, SLICE)?)).await? > 0 {}
+        while app
+            .db
+            .write(move |tx| Ok::<_, AppError>(store::delete_old(tx, rows, SLICE)?))
+            .await?
+            > 0
+        {}
         let mut after = DeliveryId(0);
         loop {
-            let ids =
-                app.db.read(move |conn| Ok::<_, AppError>(store::with_body(conn, after, bodies, SLICE)?)).await?;
-            let Some(last) = ids.last().copied() else { return Ok(Verdict::Done) };
+            let ids = app
+                .db
+                .read(move |conn| Ok::<_, AppError>(store::with_body(conn, after, bodies, SLICE)?))
+                .await?;
+            let Some(last) = ids.last().copied() else {
+                return Ok(Verdict::Done);
+            };
             after = last;
-            app.db.write(move |tx| Ok::<_, AppError>(store::remove_bodies(tx, &ids)?)).await?;
+            app.db
+                .write(move |tx| Ok::<_, AppError>(store::remove_bodies(tx, &ids)?))
+                .await?;
         }
     }
 }

@@ -10,7 +10,9 @@ use super::store::{self, Filter, From, Line};
 use super::{DeliveryId, DeliveryState, USED_EVENTS, body};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with};
+use crate::features::accounts::{
+    CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
+};
 use crate::features::audit;
 use crate::features::links::{self, Repo, RepoFilter};
 
@@ -46,7 +48,11 @@ impl Filters {
     /// A link to the same list, at another place.
     fn href(&self, place: &str, id: DeliveryId) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
-        for (name, value) in [("state", &self.state), ("repo", &self.repo), ("event", &self.event)] {
+        for (name, value) in [
+            ("state", &self.state),
+            ("repo", &self.repo),
+            ("event", &self.event),
+        ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }
@@ -73,7 +79,9 @@ fn outcome(line: &Line) -> Option<Outcome> {
 fn part(line: &Line, repo: Option<&str>, can_manage: bool, has_body: bool) -> Value {
     let summary = match line.state {
         DeliveryState::Ignored => Some("this event is not used".to_owned()),
-        _ => outcome(line).map(|outcome| outcome.summary).filter(|summary| !summary.is_empty()),
+        _ => outcome(line)
+            .map(|outcome| outcome.summary)
+            .filter(|summary| !summary.is_empty()),
     };
     json!({
         "id": line.id.to_string(),
@@ -102,7 +110,10 @@ pub async fn list(
 ) -> AppResult<HttpResponse> {
     let filters = query.into_inner();
     let (org, from) = (access.org.id, filters.from());
-    let state = DeliveryState::ALL.iter().copied().find(|state| label(*state) == filters.state);
+    let state = DeliveryState::ALL
+        .iter()
+        .copied()
+        .find(|state| label(*state) == filters.state);
     let (repo_name, event) = (filters.repo.clone(), filters.event.clone());
     let (repos, mut lines, counts) = app
         .db
@@ -110,13 +121,26 @@ pub async fn list(
             let repos = links::list_repos(conn, org, &RepoFilter::default(), 0, OFFERED)?;
             let repo = match repo_name.as_str() {
                 "" => None,
-                name => Some(repos.iter().find(|repo| repo.name == name).map_or(links::RepoId(0), |repo| repo.id)),
+                name => Some(
+                    repos
+                        .iter()
+                        .find(|repo| repo.name == name)
+                        .map_or(links::RepoId(0), |repo| repo.id),
+                ),
             };
-            let filter = Filter { state, repo, event: (!event.is_empty()).then_some(event) };
+            let filter = Filter {
+                state,
+                repo,
+                event: (!event.is_empty()).then_some(event),
+            };
             let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
             let lines = store::list(conn, org, &filter, from, limit)?;
             let mut counts = Vec::new();
-            for state in [DeliveryState::Ready, DeliveryState::Done, DeliveryState::Dead] {
+            for state in [
+                DeliveryState::Ready,
+                DeliveryState::Done,
+                DeliveryState::Dead,
+            ] {
                 counts.push((state, store::count(conn, org, state)?));
             }
             Ok::<_, AppError>((repos, lines, counts))
@@ -133,15 +157,23 @@ pub async fn list(
         From::Above(_) => (more, true),
     };
     let can_manage = access.may(Scope::OrgIntegrations);
-    let rows: Vec<Value> =
-        lines.iter().map(|line| part(line, name_of(&repos, line), can_manage, true)).collect();
-    let mut tabs = vec![json!({"label": "All", "count": null, "href": "?", "active": state.is_none()})];
+    let rows: Vec<Value> = lines
+        .iter()
+        .map(|line| part(line, name_of(&repos, line), can_manage, true))
+        .collect();
+    let mut tabs =
+        vec![json!({"label": "All", "count": null, "href": "?", "active": state.is_none()})];
     tabs.extend(counts.iter().map(|(tab, count)| {
         let word = label(*tab);
         let title: String = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
         json!({"label": title, "count": count, "href": format!("?state={word}"), "active": state == Some(*tab)})
     }));
-    let options = |names: Vec<&str>| names.iter().map(|name| json!({"value": name, "label": name})).collect::<Vec<_>>();
+    let options = |names: Vec<&str>| {
+        names
+            .iter()
+            .map(|name| json!({"value": name, "label": name}))
+            .collect::<Vec<_>>()
+    };
     let mut events: Vec<&str> = USED_EVENTS.to_vec();
     events.push("pullrequest:fulfilled");
     let content = json!({
@@ -159,10 +191,19 @@ pub async fn list(
 }
 
 fn name_of<'a>(repos: &'a [Repo], line: &Line) -> Option<&'a str> {
-    repos.iter().find(|repo| repo.id == line.repo_id).map(|repo| repo.name.as_str())
+    repos
+        .iter()
+        .find(|repo| repo.id == line.repo_id)
+        .map(|repo| repo.name.as_str())
 }
 
-fn shell<R>(app: &App, req: &HttpRequest, title: &str, access: &OrgAccess<R>, signed_in: &SignedIn) -> Shell {
+fn shell<R>(
+    app: &App,
+    req: &HttpRequest,
+    title: &str,
+    access: &OrgAccess<R>,
+    signed_in: &SignedIn,
+) -> Shell {
     Shell::new(app, req, title, "deliveries")
         .user(&signed_in.user)
         .org(&access.org)
@@ -192,10 +233,17 @@ pub async fn detail(
         .await?;
     let line = &found.line;
     let bytes = body::unpack(&found.body, BODY_LIMIT);
-    let mut delivery =
-        part(line, repo.as_ref().map(|repo| repo.name.as_str()), access.may(Scope::OrgIntegrations), bytes.is_some());
+    let mut delivery = part(
+        line,
+        repo.as_ref().map(|repo| repo.name.as_str()),
+        access.may(Scope::OrgIntegrations),
+        bytes.is_some(),
+    );
     if let Some(fields) = delivery.as_object_mut() {
-        fields.insert("size".into(), json!(bytes.as_ref().map_or(0, |bytes| bytes.len())));
+        fields.insert(
+            "size".into(),
+            json!(bytes.as_ref().map_or(0, |bytes| bytes.len())),
+        );
     }
     let mut attempts: Vec<Value> = failed
         .iter()
@@ -204,8 +252,12 @@ pub async fn detail(
     if let (DeliveryState::Done, Some(at)) = (line.state, line.finished_at) {
         attempts.push(json!({"at": at, "result": "done", "took_ms": line.took_ms.unwrap_or(0), "error": null}));
     }
-    let lines = outcome(line).map(|outcome| outcome.lines).unwrap_or_default();
-    let request_uuid = uuid::Uuid::from_slice(&found.request_uuid).map(|uuid| uuid.to_string()).unwrap_or_default();
+    let lines = outcome(line)
+        .map(|outcome| outcome.lines)
+        .unwrap_or_default();
+    let request_uuid = uuid::Uuid::from_slice(&found.request_uuid)
+        .map(|uuid| uuid.to_string())
+        .unwrap_or_default();
     let (text, cut) = bytes.map_or((None, false), |bytes| {
         let (text, cut) = pretty(&bytes);
         (Some(text), cut)
@@ -224,7 +276,11 @@ pub async fn detail(
         "body_cut": cut,
         "retention_days": app.config.deliveries.as_secs() / 86_400,
     });
-    shell(&app, &req, &format!("Delivery {id}"), &access, &signed_in).page(&app, "deliveries/detail.html", content)
+    shell(&app, &req, &format!("Delivery {id}"), &access, &signed_in).page(
+        &app,
+        "deliveries/detail.html",
+        content,
+    )
 }
 
 /// The body indented for reading, and whether only its beginning is shown.
@@ -257,10 +313,22 @@ pub async fn replay(
             if !store::replay(tx, org, id, now)? {
                 return Err(AppError::not_found());
             }
-            audit::record(tx, Some(org), &actor, "deliveries.replay", &id.to_string(), &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "deliveries.replay",
+                &id.to_string(),
+                &json!({}),
+                now,
+            )?;
             Ok(())
         })
         .await?;
     let to = format!("/o/{}/deliveries/{id}/", access.org.slug);
-    Ok(redirect_with(&app, &to, &Flash::ok(format!("Delivery {id} is waiting to be processed again."))))
+    Ok(redirect_with(
+        &app,
+        &to,
+        &Flash::ok(format!("Delivery {id} is waiting to be processed again.")),
+    ))
 }

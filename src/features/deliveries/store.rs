@@ -63,10 +63,12 @@ pub(super) fn any_due(conn: &mut Conn, now: Micros) -> QueryResult<bool> {
         #[diesel(sql_type = Bool)]
         due: bool,
     }
-    diesel::sql_query("SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'ready' AND run_at <= $1) AS due")
-        .bind::<BigInt, _>(now)
-        .get_result::<Due>(conn)
-        .map(|row| row.due)
+    diesel::sql_query(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'ready' AND run_at <= $1) AS due",
+    )
+    .bind::<BigInt, _>(now)
+    .get_result::<Due>(conn)
+    .map(|row| row.due)
 }
 
 #[derive(QueryableByName)]
@@ -219,7 +221,12 @@ pub(super) fn set_outcome(tx: &mut Tx<'_>, id: DeliveryId, outcome: &str) -> Que
 }
 
 /// True when a delivery of the same repository that arrived later has been worked on already.
-pub(super) fn is_overtaken(tx: &mut Tx<'_>, org: OrgId, repo: RepoId, id: DeliveryId) -> QueryResult<bool> {
+pub(super) fn is_overtaken(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+    id: DeliveryId,
+) -> QueryResult<bool> {
     let later = deliveries::table
         .filter(deliveries::org_id.eq(org))
         .filter(deliveries::id.gt(id))
@@ -261,9 +268,18 @@ pub(super) enum From {
 }
 
 /// A page of deliveries; rows after [`From::Above`] come oldest first.
-pub(super) fn list(conn: &mut Conn, org: OrgId, filter: &Filter, from: From, limit: i64) -> QueryResult<Vec<Line>> {
-    let mut query =
-        deliveries::table.filter(deliveries::org_id.eq(org)).select(Line::as_select()).limit(limit).into_boxed();
+pub(super) fn list(
+    conn: &mut Conn,
+    org: OrgId,
+    filter: &Filter,
+    from: From,
+    limit: i64,
+) -> QueryResult<Vec<Line>> {
+    let mut query = deliveries::table
+        .filter(deliveries::org_id.eq(org))
+        .select(Line::as_select())
+        .limit(limit)
+        .into_boxed();
     if let Some(state) = filter.state {
         query = query.filter(deliveries::state.eq(state));
     }
@@ -275,8 +291,12 @@ pub(super) fn list(conn: &mut Conn, org: OrgId, filter: &Filter, from: From, lim
     }
     match from {
         From::Newest => query.order(deliveries::id.desc()),
-        From::Below(id) => query.filter(deliveries::id.lt(id)).order(deliveries::id.desc()),
-        From::Above(id) => query.filter(deliveries::id.gt(id)).order(deliveries::id.asc()),
+        From::Below(id) => query
+            .filter(deliveries::id.lt(id))
+            .order(deliveries::id.desc()),
+        From::Above(id) => query
+            .filter(deliveries::id.gt(id))
+            .order(deliveries::id.asc()),
     }
     .load(conn)
 }
@@ -342,7 +362,12 @@ pub(super) fn failed_attempts(conn: &mut Conn, id: DeliveryId) -> QueryResult<Ve
 }
 
 /// Makes a delivery that ended due again, if its body is still there. False when it is not.
-pub(super) fn replay(tx: &mut Tx<'_>, org: OrgId, id: DeliveryId, now: Micros) -> QueryResult<bool> {
+pub(super) fn replay(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: DeliveryId,
+    now: Micros,
+) -> QueryResult<bool> {
     let ended = deliveries::table
         .filter(deliveries::org_id.eq(org))
         .filter(deliveries::id.eq(id))
@@ -363,7 +388,9 @@ pub(super) fn replay(tx: &mut Tx<'_>, org: OrgId, id: DeliveryId, now: Micros) -
 
 /// The greatest id of a delivery received before `cutoff`; ids grow with time, so this is a search by halves.
 pub(super) fn last_before(conn: &mut Conn, cutoff: Micros) -> QueryResult<DeliveryId> {
-    let newest: Option<DeliveryId> = deliveries::table.select(diesel::dsl::max(deliveries::id)).first(conn)?;
+    let newest: Option<DeliveryId> = deliveries::table
+        .select(diesel::dsl::max(deliveries::id))
+        .first(conn)?;
     let (mut low, mut high) = (0_i64, newest.map_or(0, |id| id.0));
     // Invariant: rows at or below `low` are older, rows above `high` are not.
     while low < high {
@@ -374,7 +401,11 @@ pub(super) fn last_before(conn: &mut Conn, cutoff: Micros) -> QueryResult<Delive
             .select(deliveries::received_at)
             .first(conn)
             .optional()?;
-        if at.is_some_and(|at| at < cutoff) { low = middle } else { high = middle - 1 }
+        if at.is_some_and(|at| at < cutoff) {
+            low = middle
+        } else {
+            high = middle - 1
+        }
     }
     Ok(DeliveryId(low))
 }

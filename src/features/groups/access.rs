@@ -10,7 +10,9 @@ use actix_web::{FromRequest, HttpRequest, web};
 use super::store::{self, Group};
 use crate::app::App;
 use crate::error::AppError;
-use crate::features::accounts::{AnyAccess, Caller, Org, OrgAccess, Project, Requirement, Scope, ScopeSet};
+use crate::features::accounts::{
+    AnyAccess, Caller, Org, OrgAccess, Project, Requirement, Scope, ScopeSet,
+};
 
 /// A caller with one of the scopes of `R` in the organization of the group that the path names: `{issue}`, a
 /// decimal id or a qualified short id, below `{org}` or alone (sentry.md §16).
@@ -49,11 +51,18 @@ impl<R: Requirement> FromRequest for GroupAccess<R> {
                 (access.caller, vec![(access.org, access.scopes)])
             } else {
                 let access = AnyAccess::<R>::extract(&req).await?;
-                (access.caller, access.granted.into_iter().map(|granted| (granted.org, granted.scopes)).collect())
+                (
+                    access.caller,
+                    access
+                        .granted
+                        .into_iter()
+                        .map(|granted| (granted.org, granted.scopes))
+                        .collect(),
+                )
             };
-            let app = req
-                .app_data::<web::Data<App>>()
-                .ok_or_else(|| AppError::internal(anyhow::anyhow!("the application is not attached")))?;
+            let app = req.app_data::<web::Data<App>>().ok_or_else(|| {
+                AppError::internal(anyhow::anyhow!("the application is not attached"))
+            })?;
             let name = req.match_info().get("issue").unwrap_or_default().to_owned();
             if name.contains('\0') {
                 return Err(AppError::not_found());
@@ -61,11 +70,23 @@ impl<R: Requirement> FromRequest for GroupAccess<R> {
             let ids: Vec<_> = orgs.iter().map(|(org, _)| org.id).collect();
             let (group, project) = app
                 .db
-                .read(move |conn| store::find_by_name(conn, &ids, &name)?.ok_or_else(AppError::not_found))
+                .read(move |conn| {
+                    store::find_by_name(conn, &ids, &name)?.ok_or_else(AppError::not_found)
+                })
                 .await?;
-            let at = orgs.iter().position(|(org, _)| org.id == group.org_id).ok_or_else(AppError::not_found)?;
+            let at = orgs
+                .iter()
+                .position(|(org, _)| org.id == group.org_id)
+                .ok_or_else(AppError::not_found)?;
             let (org, scopes) = orgs.swap_remove(at);
-            Ok(Self { org, group, project, caller, scopes, _requirement: PhantomData })
+            Ok(Self {
+                org,
+                group,
+                project,
+                caller,
+                scopes,
+                _requirement: PhantomData,
+            })
         })
     }
 }

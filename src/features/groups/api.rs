@@ -40,25 +40,40 @@ pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
     pub(super) fn of(req: &HttpRequest) -> Self {
-        Self(url::form_urlencoded::parse(req.query_string().as_bytes()).into_owned().collect())
+        Self(
+            url::form_urlencoded::parse(req.query_string().as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn page(&self) -> AppResult<PageRequest> {
         let per_page = self.get("per_page").or(self.get("limit"));
-        PageRequest::from_query(self.get("cursor"), per_page).map_err(|_| AppError::invalid("Invalid cursor parameter."))
+        PageRequest::from_query(self.get("cursor"), per_page)
+            .map_err(|_| AppError::invalid("Invalid cursor parameter."))
     }
 }
 
 /// A page of rows as JSON, with the header that leads to its neighbours.
-pub(super) fn paged<T: serde::Serialize>(app: &App, req: &HttpRequest, page: &Page<T>) -> HttpResponse {
+pub(super) fn paged<T: serde::Serialize>(
+    app: &App,
+    req: &HttpRequest,
+    page: &Page<T>,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok().json(&page.rows);
     let link = page.link_header(&app.config.absolute(req.path()), req.query_string());
     if let Ok(link) = HeaderValue::from_str(&link) {
@@ -68,7 +83,12 @@ pub(super) fn paged<T: serde::Serialize>(app: &App, req: &HttpRequest, page: &Pa
 }
 
 /// A user of the organization by `me`, a number, or an e-mail address.
-pub(super) fn member(conn: &mut Conn, org: OrgId, me: Option<UserId>, name: &str) -> AppResult<Option<UserId>> {
+pub(super) fn member(
+    conn: &mut Conn,
+    org: OrgId,
+    me: Option<UserId>,
+    name: &str,
+) -> AppResult<Option<UserId>> {
     let user = match name.parse() {
         _ if name == "me" => me,
         Ok(id) => Some(id),
@@ -89,14 +109,20 @@ pub(super) fn search(
 ) -> AppResult<Search> {
     let mut search = Search::parse(query, |name| member(conn, org, me, name))?;
     // -1 means all projects to Sentry's clients.
-    let named = params.all("project").filter(|project| !project.is_empty() && *project != "-1");
+    let named = params
+        .all("project")
+        .filter(|project| !project.is_empty() && *project != "-1");
     for project in in_project.into_iter().chain(named) {
         if project.contains('\0') {
             return Err(AppError::not_found());
         }
-        search.projects.push(accounts::require_project(conn, org, project)?.id);
+        search
+            .projects
+            .push(accounts::require_project(conn, org, project)?.id);
     }
-    let environments = params.all("environment").filter(|name| !name.is_empty() && !name.contains('\0'));
+    let environments = params
+        .all("environment")
+        .filter(|name| !name.is_empty() && !name.contains('\0'));
     search.environments.extend(environments.map(str::to_owned));
     Ok(search)
 }
@@ -123,7 +149,14 @@ pub async fn list_of_project(
     path: web::Path<(String, String)>,
     access: OrgAccess<need::EventRead>,
 ) -> AppResult<HttpResponse> {
-    list(&app, &req, access.org, &access.caller, Some(path.into_inner().1)).await
+    list(
+        &app,
+        &req,
+        access.org,
+        &access.caller,
+        Some(path.into_inner().1),
+    )
+    .await
 }
 
 async fn list(
@@ -142,16 +175,36 @@ async fn list(
         .read(move |conn| {
             let query = params.get("query").unwrap_or(DEFAULT_QUERY);
             let search = search(conn, org.id, me, &params, query, project.as_deref())?;
-            let rows = store::list(conn, org.id, &search, sort, page.sql_offset(), page.sql_limit())?;
+            let rows = store::list(
+                conn,
+                org.id,
+                &search,
+                sort,
+                page.sql_offset(),
+                page.sql_limit(),
+            )?;
             let hits = store::count(conn, org.id, &search)?;
             let page = page.offset_page(rows);
             let around = Around::load(conn, &state, &org, &page.rows, &[])?;
-            let groups = page.rows.iter().map(|group| around.group(group)).collect::<AppResult<Vec<_>>>()?;
-            Ok::<_, AppError>((Page { rows: groups, previous: page.previous, next: page.next }, hits))
+            let groups = page
+                .rows
+                .iter()
+                .map(|group| around.group(group))
+                .collect::<AppResult<Vec<_>>>()?;
+            Ok::<_, AppError>((
+                Page {
+                    rows: groups,
+                    previous: page.previous,
+                    next: page.next,
+                },
+                hits,
+            ))
         })
         .await?;
     let mut response = paged(app, req, &groups);
-    response.headers_mut().insert(X_HITS, HeaderValue::from(hits));
+    response
+        .headers_mut()
+        .insert(X_HITS, HeaderValue::from(hits));
     Ok(response)
 }
 
@@ -179,7 +232,15 @@ pub async fn update_of_project(
     access: OrgAccess<need::EventWrite>,
     body: web::Json<Value>,
 ) -> AppResult<HttpResponse> {
-    update_many(&app, &req, access.org.id, &access.caller, Some(path.into_inner().1), &body).await
+    update_many(
+        &app,
+        &req,
+        access.org.id,
+        &access.caller,
+        Some(path.into_inner().1),
+        &body,
+    )
+    .await
 }
 
 async fn update_many(
@@ -195,14 +256,24 @@ async fn update_many(
     let search = app
         .db
         .read(move |conn| {
-            let mut search = search(conn, org, me, &params, params.get("query").unwrap_or_default(), project.as_deref())?;
+            let mut search = search(
+                conn,
+                org,
+                me,
+                &params,
+                params.get("query").unwrap_or_default(),
+                project.as_deref(),
+            )?;
             for id in params.all("id") {
-                let id = id.parse().map_err(|_| AppError::invalid(format!("“{id}” is not the id of an issue.")))?;
+                let id = id
+                    .parse()
+                    .map_err(|_| AppError::invalid(format!("“{id}” is not the id of an issue.")))?;
                 search.ids.push(id);
             }
             if let Some(word) = params.get("status") {
                 let status = NewStatus::parse(word);
-                let status = status.ok_or_else(|| AppError::invalid(format!("“{word}” is not a status.")))?;
+                let status = status
+                    .ok_or_else(|| AppError::invalid(format!("“{word}” is not a status.")))?;
                 search.status = Some(status.status());
             }
             Ok::<_, AppError>(search)
@@ -217,12 +288,22 @@ async fn update_many(
 }
 
 /// Changes every group of a search, some per transaction; answers how many the search named.
-pub(super) async fn change_all(app: &App, org: OrgId, search: Search, update: &Update) -> AppResult<usize> {
+pub(super) async fn change_all(
+    app: &App,
+    org: OrgId,
+    search: Search,
+    update: &Update,
+) -> AppResult<usize> {
     let (mut after, mut found) = (GroupId(0), 0);
     loop {
         let next = search.clone();
-        let ids = app.db.read(move |conn| Ok::<_, AppError>(store::ids(conn, org, &next, after, BULK_SLICE)?)).await?;
-        let Some(last) = ids.last() else { return Ok(found) };
+        let ids = app
+            .db
+            .read(move |conn| Ok::<_, AppError>(store::ids(conn, org, &next, after, BULK_SLICE)?))
+            .await?;
+        let Some(last) = ids.last() else {
+            return Ok(found);
+        };
         after = *last;
         found += ids.len();
         let (update, now) = (update.clone(), app.clock.now());
@@ -241,7 +322,10 @@ pub(super) async fn change_all(app: &App, org: OrgId, search: Search, update: &U
 ///
 /// # Errors
 /// 404.
-pub async fn detail(app: web::Data<App>, access: GroupAccess<need::EventRead>) -> AppResult<HttpResponse> {
+pub async fn detail(
+    app: web::Data<App>,
+    access: GroupAccess<need::EventRead>,
+) -> AppResult<HttpResponse> {
     answer(&app, access.org, access.group).await
 }
 
@@ -252,10 +336,15 @@ async fn answer(app: &App, org: Org, group: Group) -> AppResult<HttpResponse> {
         .read(move |conn| {
             let activity = activity::list(conn, org.id, group.id, None, ACTIVITY)?;
             let around = Around::load(conn, &state, &org, std::slice::from_ref(&group), &activity)?;
-            Ok::<_, AppError>((around.detail(&group, &activity)?, super::tags::sample(conn, &group)?))
+            Ok::<_, AppError>((
+                around.detail(&group, &activity)?,
+                super::tags::sample(conn, &group)?,
+            ))
         })
         .await?;
-    let tags = tags.iter().map(|tag| json!({ "key": tag.key, "name": tag.key, "totalValues": tag.total }));
+    let tags = tags
+        .iter()
+        .map(|tag| json!({ "key": tag.key, "name": tag.key, "totalValues": tag.total }));
     let tags: Value = tags.collect();
     let mut body = serde_json::to_value(detail).map_err(AppError::internal)?;
     if let Some(body) = body.as_object_mut() {
@@ -289,10 +378,15 @@ pub async fn update(
 ///
 /// # Errors
 /// 404.
-pub async fn delete(app: web::Data<App>, access: GroupAccess<need::EventAdmin>) -> AppResult<HttpResponse> {
+pub async fn delete(
+    app: web::Data<App>,
+    access: GroupAccess<need::EventAdmin>,
+) -> AppResult<HttpResponse> {
     let (org, group, now) = (access.org.id, access.group.id, app.clock.now());
     let actor = super::Actor::of(&access.caller);
-    app.db.write(move |tx| Ok::<_, AppError>(super::delete(tx, org, group, &actor, now)?)).await?;
+    app.db
+        .write(move |tx| Ok::<_, AppError>(super::delete(tx, org, group, &actor, now)?))
+        .await?;
     Ok(HttpResponse::Accepted().json(json!({})))
 }
 
@@ -305,7 +399,11 @@ pub async fn short_id(
     path: web::Path<(String, String)>,
     access: OrgAccess<need::EventRead>,
 ) -> AppResult<HttpResponse> {
-    let short: ShortId = path.into_inner().1.parse().map_err(|_| AppError::not_found())?;
+    let short: ShortId = path
+        .into_inner()
+        .1
+        .parse()
+        .map_err(|_| AppError::not_found())?;
     let (org, state) = (access.org, app.clone());
     let answer = app
         .db

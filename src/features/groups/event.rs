@@ -75,7 +75,8 @@ impl NewEvent {
         let text = readable(payload);
         let event = Event::parse(&text)?;
         let description = describe(&event);
-        let metadata = serde_json::to_string(&description.metadata).unwrap_or_else(|_| "{}".to_owned());
+        let metadata =
+            serde_json::to_string(&description.metadata).unwrap_or_else(|_| "{}".to_owned());
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
         let top_path = event
             .suspect_frames(1)
@@ -85,7 +86,9 @@ impl NewEvent {
         Ok(Self {
             org,
             project,
-            event_id: envelope_id.or(event.event_id).unwrap_or_else(|| EventId(random_bytes())),
+            event_id: envelope_id
+                .or(event.event_id)
+                .unwrap_or_else(|| EventId(random_bytes())),
             hash: group(&event).key,
             title: description.title,
             culprit: description.culprit,
@@ -98,7 +101,9 @@ impl NewEvent {
             environment: owned(&event.environment),
             release: owned(&event.release),
             user: event.user.as_ref().and_then(user_hash),
-            occurred_at: event.timestamp.map_or(now, |at| Micros(at.timestamp_micros()).min(now)),
+            occurred_at: event
+                .timestamp
+                .map_or(now, |at| Micros(at.timestamp_micros()).min(now)),
             received_at: now,
             body: pack(payload),
         })
@@ -120,14 +125,20 @@ fn user_hash(user: &User<'_>) -> Option<[u8; 16]> {
         ("username", user.username.text()),
         ("ip", ip),
     ];
-    let (key, value) = known.into_iter().find_map(|(key, value)| Some((key, value?)))?;
+    let (key, value) = known
+        .into_iter()
+        .find_map(|(key, value)| Some((key, value?)))?;
     let hash = sha256(format!("{key}:{value}").as_bytes());
     hash.first_chunk().copied()
 }
 
 fn pack(payload: &[u8]) -> Vec<u8> {
     let packed = lz4_flex::compress_prepend_size(payload);
-    let (codec, bytes) = if packed.len() < payload.len() { (LZ4, packed.as_slice()) } else { (PLAIN, payload) };
+    let (codec, bytes) = if packed.len() < payload.len() {
+        (LZ4, packed.as_slice())
+    } else {
+        (PLAIN, payload)
+    };
     let mut body = Vec::with_capacity(bytes.len() + 1);
     body.push(codec);
     body.extend_from_slice(bytes);
@@ -135,11 +146,14 @@ fn pack(payload: &[u8]) -> Vec<u8> {
 }
 
 fn unpack(body: &[u8]) -> AppResult<Vec<u8>> {
-    let corrupt = |why: &str| AppError::internal(anyhow::anyhow!("a stored event cannot be unpacked: {why}"));
+    let corrupt =
+        |why: &str| AppError::internal(anyhow::anyhow!("a stored event cannot be unpacked: {why}"));
     match body.split_first() {
         Some((&PLAIN, rest)) => Ok(rest.to_vec()),
         Some((&LZ4, rest)) => {
-            let size = rest.first_chunk().map_or(u32::MAX, |size| u32::from_le_bytes(*size));
+            let size = rest
+                .first_chunk()
+                .map_or(u32::MAX, |size| u32::from_le_bytes(*size));
             if usize::try_from(size).unwrap_or(usize::MAX) > MAX_EVENT {
                 return Err(corrupt("the size is not one of an event"));
             }
@@ -200,7 +214,14 @@ mod tests {
     use super::*;
 
     fn read(payload: &[u8]) -> NewEvent {
-        NewEvent::read(OrgId(1), ProjectId(2), payload, None, Micros::from_unix_seconds(1_000)).unwrap()
+        NewEvent::read(
+            OrgId(1),
+            ProjectId(2),
+            payload,
+            None,
+            Micros::from_unix_seconds(1_000),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -208,7 +229,10 @@ mod tests {
         let payload = br#"{"event_id":"9ec79c33ec9942ab8353589fcb2e04dc","timestamp":4000000000,"message":"x"}"#;
         let own = read(payload);
         assert_eq!(own.event_id.to_string(), "9ec79c33ec9942ab8353589fcb2e04dc");
-        assert_eq!(own.occurred_at, own.received_at, "a client that lives in the future");
+        assert_eq!(
+            own.occurred_at, own.received_at,
+            "a client that lives in the future"
+        );
         let id = EventId([7; 16]);
         let named = NewEvent::read(OrgId(1), ProjectId(2), payload, Some(id), Micros(0)).unwrap();
         assert_eq!(named.event_id, id);
@@ -218,7 +242,10 @@ mod tests {
     #[test]
     fn users_are_told_apart_by_the_first_thing_known() {
         let user = |json: &str| read(format!(r#"{{"user":{json}}}"#).as_bytes()).user;
-        assert_eq!(user(r#"{"id":7,"email":"a@b"}"#), user(r#"{"id":"7","email":"c@d"}"#));
+        assert_eq!(
+            user(r#"{"id":7,"email":"a@b"}"#),
+            user(r#"{"id":"7","email":"c@d"}"#)
+        );
         assert_ne!(user(r#"{"id":"7"}"#), user(r#"{"username":"7"}"#));
         assert_eq!(user(r#"{"ip_address":"{{auto}}"}"#), None);
         assert!(user(r#"{"ip_address":"192.0.2.1"}"#).is_some());
@@ -236,7 +263,13 @@ mod tests {
 
     #[test]
     fn a_damaged_body_is_an_error() {
-        for body in [&[][..], &[9, 1], &[LZ4], &[LZ4, 255, 255, 255, 255, 0], &[LZ4, 9, 0, 0, 0, 1]] {
+        for body in [
+            &[][..],
+            &[9, 1],
+            &[LZ4],
+            &[LZ4, 255, 255, 255, 255, 0],
+            &[LZ4, 9, 0, 0, 0, 1],
+        ] {
             assert!(unpack(body).is_err(), "{body:?}");
         }
     }

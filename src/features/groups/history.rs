@@ -4,7 +4,7 @@ use diesel::QueryResult;
 use serde_json::Value;
 
 use super::store::activity;
-use super::{Actor, ActivityId, GroupId};
+use super::{ActivityId, Actor, GroupId};
 use crate::features::accounts::OrgId;
 use crate::kit::clock::Micros;
 use crate::kit::db::Tx;
@@ -53,7 +53,12 @@ impl<'a> Activity<'a> {
     /// What, who, and the details as a JSON object.
     #[must_use]
     pub fn new(kind: ActivityKind, actor: &'a Actor, data: Value) -> Self {
-        Self { kind, actor, data, ident: None }
+        Self {
+            kind,
+            actor,
+            data,
+            ident: None,
+        }
     }
 
     /// Written once per group and kind, however often it is told; `ident` is for example a commit's hash.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::store::retention;
 use super::GroupId;
+use super::store::retention;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
@@ -75,17 +75,35 @@ impl Job for Retention {
         let now = app.clock.now();
         let events_end = now.minus(app.config.retention);
         let groups_end = events_end.minus(app.config.retention);
-        let events = repeat(&app, move |tx| Ok(retention::old_events(tx, events_end, SLICE)?)).await?;
-        let counters = repeat(&app, move |tx| Ok(retention::old_counters(tx, events_end, SLICE)?)).await?;
+        let events = repeat(&app, move |tx| {
+            Ok(retention::old_events(tx, events_end, SLICE)?)
+        })
+        .await?;
+        let counters = repeat(&app, move |tx| {
+            Ok(retention::old_counters(tx, events_end, SLICE)?)
+        })
+        .await?;
         let groups = repeat(&app, move |tx| {
             let old = retention::old_groups(tx, groups_end, GROUP_SLICE)?;
             for (org, group) in &old {
-                enqueue(tx, &EraseGroup { org: *org, group: *group }, now)?;
+                enqueue(
+                    tx,
+                    &EraseGroup {
+                        org: *org,
+                        group: *group,
+                    },
+                    now,
+                )?;
             }
             Ok::<_, AppError>(old.len())
         })
         .await?;
-        tracing::info!(events, counters, groups, "forgot what is older than the retention");
+        tracing::info!(
+            events,
+            counters,
+            groups,
+            "forgot what is older than the retention"
+        );
         Ok(Verdict::Done)
     }
 }

@@ -39,7 +39,9 @@ pub use notes::{add_note, delete_note, edit_note};
 pub use query::{BadQuery, Search, Sort};
 pub use record::{Known, Recorded, record};
 pub use status::{Resolution, assign, delete, ignore, mark_unfixed, resolve, unresolve};
-pub use store::{Group, Pick, event_of, find, find_by_name, find_by_short_id, find_in, latest_event};
+pub use store::{
+    Group, Pick, event_of, find, find_by_name, find_by_short_id, find_in, latest_event,
+};
 pub use view::{DetailView, EventView, TicketBadge, detail_view};
 
 row_id! {
@@ -83,7 +85,11 @@ impl Group {
     /// The id that people use, such as `SHOP-1F`; `project` is the group's own.
     #[must_use]
     pub fn short_id(&self, project: &Project) -> String {
-        ShortId { slug: project.slug.clone(), number: self.short_no }.to_string()
+        ShortId {
+            slug: project.slug.clone(),
+            number: self.short_no,
+        }
+        .to_string()
     }
 
     /// The path of a group's page, as tickets and API answers link to it; below the public URL.
@@ -112,13 +118,19 @@ impl Actor {
     /// The sender of a request.
     #[must_use]
     pub fn of(caller: &Caller) -> Self {
-        Self { user: caller.user_id(), name: caller.name() }
+        Self {
+            user: caller.user_id(),
+            name: caller.name(),
+        }
     }
 
     /// A part of the system, such as `Bitbucket`.
     #[must_use]
     pub fn system(name: impl Into<String>) -> Self {
-        Self { user: None, name: name.into() }
+        Self {
+            user: None,
+            name: name.into(),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::store::{self, activity};
-use super::{Activity, ActivityId, ActivityKind, Actor, GroupId, NoteAdded, NoteDeleted, NoteEdited, log};
+use super::{
+    Activity, ActivityId, ActivityKind, Actor, GroupId, NoteAdded, NoteDeleted, NoteEdited, log,
+};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::kit::clock::Micros;
@@ -20,7 +22,9 @@ fn checked(text: &str) -> AppResult<&str> {
         return Err(AppError::invalid("A note needs some text."));
     }
     if text.chars().count() > MAX_NOTE || text.contains('\0') {
-        return Err(AppError::invalid(format!("A note has at most {MAX_NOTE} characters, and no NUL.")));
+        return Err(AppError::invalid(format!(
+            "A note has at most {MAX_NOTE} characters, and no NUL."
+        )));
     }
     Ok(text)
 }
@@ -41,8 +45,15 @@ pub fn add_note(
     if !store::count_note(tx, org, group, 1)? {
         return Err(AppError::not_found());
     }
-    let note = log(tx, org, group, &Activity::new(ActivityKind::Note, actor, data), now)?;
-    let note = note.ok_or_else(|| AppError::internal(anyhow::anyhow!("a note has no ident to clash on")))?;
+    let note = log(
+        tx,
+        org,
+        group,
+        &Activity::new(ActivityKind::Note, actor, data),
+        now,
+    )?;
+    let note =
+        note.ok_or_else(|| AppError::internal(anyhow::anyhow!("a note has no ident to clash on")))?;
     emit(tx, &NoteAdded { org, group, note }, now)?;
     Ok(note)
 }
@@ -64,7 +75,9 @@ fn require_author(
     if own || may_change_all {
         return Ok(());
     }
-    Err(AppError::forbidden("Only the author of a note, or someone with event:admin, may change it."))
+    Err(AppError::forbidden(
+        "Only the author of a note, or someone with event:admin, may change it.",
+    ))
 }
 
 /// Replaces the text of a note.

@@ -16,7 +16,8 @@ use super::{Actor, EventRow, GroupAccess, GroupId, GroupStatus, Pick, api, store
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    self, CsrfForm, Flash, Org, OrgAccess, OrgId, Project, Shell, SignedIn, UserId, need, redirect_with,
+    self, CsrfForm, Flash, Org, OrgAccess, OrgId, Project, Shell, SignedIn, UserId, need,
+    redirect_with,
 };
 use crate::kit::db::Conn;
 use crate::kit::web::cursor::{Edge, PageRequest};
@@ -83,10 +84,22 @@ struct Paging {
 }
 
 const SORTS: [SortOption; 4] = [
-    SortOption { value: "date", label: "Last seen" },
-    SortOption { value: "new", label: "First seen" },
-    SortOption { value: "freq", label: "Events" },
-    SortOption { value: "user", label: "Users" },
+    SortOption {
+        value: "date",
+        label: "Last seen",
+    },
+    SortOption {
+        value: "new",
+        label: "First seen",
+    },
+    SortOption {
+        value: "freq",
+        label: "Events",
+    },
+    SortOption {
+        value: "user",
+        label: "Users",
+    },
 ];
 
 impl Filters {
@@ -99,7 +112,9 @@ impl Filters {
         Self {
             query: params.get("query").unwrap_or(DEFAULT_QUERY).to_owned(),
             project: params.get("project").unwrap_or_default().to_owned(),
-            sort: Sort::parse(params.get("sort").unwrap_or_default()).unwrap_or_default().as_str(),
+            sort: Sort::parse(params.get("sort").unwrap_or_default())
+                .unwrap_or_default()
+                .as_str(),
             back,
         }
     }
@@ -126,7 +141,12 @@ impl Filters {
         let tab = |label, status: Option<GroupStatus>| Tab {
             label,
             count: status.map(|status| counts.get(&status).copied().unwrap_or_default()),
-            href: self.href(&status.map(|status| format!("is:{status}")).unwrap_or_default(), None),
+            href: self.href(
+                &status
+                    .map(|status| format!("is:{status}"))
+                    .unwrap_or_default(),
+                None,
+            ),
             active: shown == status,
         };
         vec![
@@ -175,7 +195,11 @@ pub async fn list_with(
         .user(&signed_in.user)
         .org(&access.org)
         .orgs(signed_in.orgs.iter().map(|(org, _)| org));
-    let status = if page.query_error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = if page.query_error.is_some() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    };
     shell.page_with_status(app, status, "groups/list.html", page)
 }
 
@@ -191,41 +215,79 @@ fn read_list(
     badges: Badges,
 ) -> AppResult<ListPage> {
     let projects = accounts::list_projects(conn, org.id)?;
-    let chosen = projects.iter().find(|project| project.slug == filters.project);
+    let chosen = projects
+        .iter()
+        .find(|project| project.slug == filters.project);
     let counts = store::count_by_status(conn, org.id, chosen.map(|project| project.id))?;
-    let empty = counts.iter().all(|(status, _)| *status == GroupStatus::Deleting);
+    let empty = counts
+        .iter()
+        .all(|(status, _)| *status == GroupStatus::Deleting);
     let start = match chosen.or(projects.first()) {
-        None => Some(Start { title: format!("Welcome to {}", org.name), project: None }),
+        None => Some(Start {
+            title: format!("Welcome to {}", org.name),
+            project: None,
+        }),
         Some(project) if empty => {
             let project = start_project(conn, app, org.id, project)?;
-            Some(Start { title: "Waiting for the first error".to_owned(), project: Some(project) })
+            Some(Start {
+                title: "Waiting for the first error".to_owned(),
+                project: Some(project),
+            })
         }
         Some(_) => None,
     };
     let (search, query_error) = match search(conn, org.id, me, params, &filters.query, None) {
         Ok(search) => (search, None),
-        Err(error) if error.code() == "internal" || error.code() == "unavailable" => return Err(error),
+        Err(error) if error.code() == "internal" || error.code() == "unavailable" => {
+            return Err(error);
+        }
         Err(error) => (Search::default(), Some(error.detail().to_owned())),
     };
     let mut groups = Vec::new();
     let mut paging = Paging::default();
     if start.is_none() && query_error.is_none() {
         let sort = Sort::parse(filters.sort).unwrap_or_default();
-        let rows = store::list(conn, org.id, &search, sort, page.sql_offset(), page.sql_limit())?;
+        let rows = store::list(
+            conn,
+            org.id,
+            &search,
+            sort,
+            page.sql_offset(),
+            page.sql_limit(),
+        )?;
         let page = page.offset_page(rows);
         let around = Around::load(conn, app, org, &page.rows, &[])?;
         let ids: Vec<_> = page.rows.iter().map(|group| group.id).collect();
         let mut tickets = badges(conn, org.id, &ids)?;
         for group in &page.rows {
             let tickets = tickets.remove(&group.id).unwrap_or_default();
-            groups.push(GroupRow::new(group, around.project(group)?, around.day(group.id), tickets));
+            groups.push(GroupRow::new(
+                group,
+                around.project(group)?,
+                around.day(group.id),
+                tickets,
+            ));
         }
-        let href = |edge: &Edge| edge.has_results.then(|| filters.href(&filters.query, Some(edge)));
-        paging = Paging { prev: href(&page.previous), next: href(&page.next) };
+        let href = |edge: &Edge| {
+            edge.has_results
+                .then(|| filters.href(&filters.query, Some(edge)))
+        };
+        paging = Paging {
+            prev: href(&page.previous),
+            next: href(&page.next),
+        };
     }
     // A query that was refused belongs to no tab; the first one is where people come from.
-    let shown = if query_error.is_some() { Some(GroupStatus::Unresolved) } else { search.status };
-    let tabs = if start.is_some() { Vec::new() } else { filters.tabs(&counts, shown) };
+    let shown = if query_error.is_some() {
+        Some(GroupStatus::Unresolved)
+    } else {
+        search.status
+    };
+    let tabs = if start.is_some() {
+        Vec::new()
+    } else {
+        filters.tabs(&counts, shown)
+    };
     Ok(ListPage {
         start,
         query_error,
@@ -238,14 +300,23 @@ fn read_list(
     })
 }
 
-fn start_project(conn: &mut Conn, app: &App, org: OrgId, project: &Project) -> AppResult<StartProject> {
+fn start_project(
+    conn: &mut Conn,
+    app: &App,
+    org: OrgId,
+    project: &Project,
+) -> AppResult<StartProject> {
     let keys = accounts::list_keys(conn, org)?;
-    let key = keys.iter().find(|key| key.project_id == project.id && key.active);
+    let key = keys
+        .iter()
+        .find(|key| key.project_id == project.id && key.active);
     Ok(StartProject {
         slug: project.slug.clone(),
         name: project.name.clone(),
         platform: project.platform.clone(),
-        dsn: key.map(|key| accounts::dsn(&app.config.public_url, key)).unwrap_or_default(),
+        dsn: key
+            .map(|key| accounts::dsn(&app.config.public_url, key))
+            .unwrap_or_default(),
     })
 }
 
@@ -277,15 +348,30 @@ pub async fn bulk(
     };
     let home = format!("/o/{}/errors/", access.org.slug);
     // Only our own list: the field could be anything.
-    let to = if back == home || back.starts_with(&format!("{home}?")) { back } else { home };
+    let to = if back == home || back.starts_with(&format!("{home}?")) {
+        back
+    } else {
+        home
+    };
     if ids.is_empty() {
-        return Ok(redirect_with(&app, &to, &Flash::warn("No error was chosen.")));
+        return Ok(redirect_with(
+            &app,
+            &to,
+            &Flash::warn("No error was chosen."),
+        ));
     }
-    let search = Search { ids, ..Search::default() };
+    let search = Search {
+        ids,
+        ..Search::default()
+    };
     let update = api::Update::status(Actor::of(&access.caller), status);
     let found = change_all(&app, access.org.id, search, &update).await?;
     let noun = if found == 1 { "error" } else { "errors" };
-    Ok(redirect_with(&app, &to, &Flash::ok(format!("{found} {noun} {word}."))))
+    Ok(redirect_with(
+        &app,
+        &to,
+        &Flash::ok(format!("{found} {noun} {word}.")),
+    ))
 }
 
 /// The buttons of an error's page.
@@ -307,9 +393,13 @@ pub async fn set_status(
     access: GroupAccess<need::EventWrite>,
     form: CsrfForm<StatusForm>,
 ) -> AppResult<HttpResponse> {
-    let status = NewStatus::parse(&form.0.status).ok_or_else(|| AppError::invalid("This status is not known."))?;
+    let status = NewStatus::parse(&form.0.status)
+        .ok_or_else(|| AppError::invalid("This status is not known."))?;
     let update = api::Update::status(Actor::of(&access.caller), status);
-    let search = Search { ids: vec![access.group.id], ..Search::default() };
+    let search = Search {
+        ids: vec![access.group.id],
+        ..Search::default()
+    };
     change_all(&app, access.org.id, search, &update).await?;
     let text = match status.status() {
         GroupStatus::Resolved => "Resolved. It opens again if it comes back.",
@@ -337,7 +427,10 @@ pub async fn add_note(
 ) -> AppResult<HttpResponse> {
     let (org, group, now) = (access.org.id, access.group.id, app.clock.now());
     let (actor, text) = (Actor::of(&access.caller), form.0.text);
-    let outcome = app.db.write(move |tx| super::add_note(tx, org, group, &actor, &text, now)).await;
+    let outcome = app
+        .db
+        .write(move |tx| super::add_note(tx, org, group, &actor, &text, now))
+        .await;
     let flash = match outcome {
         Ok(_) => Flash::ok("Note added."),
         Err(error) if error.code() == "invalid" => Flash::error(error.detail()),
@@ -355,14 +448,24 @@ pub async fn event_json(
     req: HttpRequest,
     access: GroupAccess<need::EventRead>,
 ) -> AppResult<HttpResponse> {
-    let row: EventRow = req.match_info().get("event").and_then(|row| row.parse().ok()).ok_or_else(AppError::not_found)?;
+    let row: EventRow = req
+        .match_info()
+        .get("event")
+        .and_then(|row| row.parse().ok())
+        .ok_or_else(AppError::not_found)?;
     let group = access.group;
-    let stored = app.db.read(move |conn| store::event_of(conn, &group, Pick::Row(row))).await?;
+    let stored = app
+        .db
+        .read(move |conn| store::event_of(conn, &group, Pick::Row(row)))
+        .await?;
     let stored = stored.ok_or_else(AppError::not_found)?;
     // Nested too deep for a tree of ours: shown as it is.
-    let pretty = serde_json::from_str::<Value>(&stored.text).and_then(|json| serde_json::to_string_pretty(&json));
+    let pretty = serde_json::from_str::<Value>(&stored.text)
+        .and_then(|json| serde_json::to_string_pretty(&json));
     let text = pretty.unwrap_or(stored.text);
-    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json; charset=utf-8")
+        .body(text))
 }
 
 /// `GET /organizations/{org}/issues/{issue}/`: the address that tickets and API answers carry.
@@ -370,5 +473,7 @@ pub async fn event_json(
 /// # Errors
 /// 404.
 pub async fn permalink(access: GroupAccess<need::EventRead>) -> HttpResponse {
-    HttpResponse::Found().insert_header((header::LOCATION, page_of(&access))).finish()
+    HttpResponse::Found()
+        .insert_header((header::LOCATION, page_of(&access)))
+        .finish()
 }

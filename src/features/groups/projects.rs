@@ -11,15 +11,20 @@ use super::store;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    self, CsrfForm, Flash, NewProject, OrgAccess, OrgId, ProjectId, Scope, Shell, SignedIn, need, redirect_with,
+    self, CsrfForm, Flash, NewProject, OrgAccess, OrgId, ProjectId, Scope, Shell, SignedIn, need,
+    redirect_with,
 };
 use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::db::Conn;
 
 /// Platforms with lines to paste on the page.
-const PLATFORMS: [(&str, &str); 4] =
-    [("python", "Python"), ("node", "Node.js"), ("javascript", "Browser"), ("rust", "Rust")];
+const PLATFORMS: [(&str, &str); 4] = [
+    ("python", "Python"),
+    ("node", "Node.js"),
+    ("javascript", "Browser"),
+    ("rust", "Rust"),
+];
 /// Longest name, in characters.
 const NAME_LIMIT: usize = 64;
 const DAY_HOURS: i64 = 24;
@@ -77,7 +82,16 @@ pub async fn page(
     query: web::Query<Opened>,
 ) -> AppResult<HttpResponse> {
     let form = (ProjectForm::default(), Map::new());
-    render(&app, &req, &access, &signed_in, &query.open, form, StatusCode::OK).await
+    render(
+        &app,
+        &req,
+        &access,
+        &signed_in,
+        &query.open,
+        form,
+        StatusCode::OK,
+    )
+    .await
 }
 
 async fn render<R>(
@@ -90,8 +104,14 @@ async fn render<R>(
     status: StatusCode,
 ) -> AppResult<HttpResponse> {
     let (org, state, open) = (access.org.id, app.clone(), open.to_owned());
-    let projects = app.db.read(move |conn| rows(conn, &state, org, &open)).await?;
-    let platforms: Vec<_> = PLATFORMS.iter().map(|(value, label)| json!({ "value": value, "label": label })).collect();
+    let projects = app
+        .db
+        .read(move |conn| rows(conn, &state, org, &open))
+        .await?;
+    let platforms: Vec<_> = PLATFORMS
+        .iter()
+        .map(|(value, label)| json!({ "value": value, "label": label }))
+        .collect();
     let content = json!({
         "projects": projects,
         "platforms": platforms,
@@ -114,15 +134,20 @@ fn rows(conn: &mut Conn, app: &App, org: OrgId, open: &str) -> AppResult<Vec<Pro
     Ok(projects
         .into_iter()
         .map(|project| {
-            let key = keys.iter().find(|key| key.project_id == project.id && key.active);
+            let key = keys
+                .iter()
+                .find(|key| key.project_id == project.id && key.active);
             let busy = busy.get(&project.id).copied().unwrap_or_default();
             ProjectRow {
-                dsn: key.map(|key| accounts::dsn(&app.config.public_url, key)).unwrap_or_default(),
+                dsn: key
+                    .map(|key| accounts::dsn(&app.config.public_url, key))
+                    .unwrap_or_default(),
                 open_groups: busy.open_groups,
                 events_24h: busy.events,
                 last_event_at: busy.last_event,
                 is_open: only || project.slug == open,
-                platform: Some(project.platform).filter(|platform| !platform.is_empty() && platform != "other"),
+                platform: Some(project.platform)
+                    .filter(|platform| !platform.is_empty() && platform != "other"),
                 slug: project.slug,
                 name: project.name,
             }
@@ -144,26 +169,59 @@ pub async fn create(
     let form = form.0;
     let (name, slug) = (form.name.trim().to_owned(), form.slug.trim().to_owned());
     let known = PLATFORMS.iter().any(|(value, _)| *value == form.platform);
-    let platform = if known { form.platform.clone() } else { "other".to_owned() };
+    let platform = if known {
+        form.platform.clone()
+    } else {
+        "other".to_owned()
+    };
     let mut errors = Map::new();
     if name.is_empty() || name.chars().count() > NAME_LIMIT {
-        errors.insert("name".into(), json!(format!("A name has 1 to {NAME_LIMIT} characters.")));
-        return render(&app, &req, &access, &signed_in, "", (form, errors), StatusCode::BAD_REQUEST).await;
+        errors.insert(
+            "name".into(),
+            json!(format!("A name has 1 to {NAME_LIMIT} characters.")),
+        );
+        return render(
+            &app,
+            &req,
+            &access,
+            &signed_in,
+            "",
+            (form, errors),
+            StatusCode::BAD_REQUEST,
+        )
+        .await;
     }
-    let new = NewProject { slug: slug.clone(), name: name.clone(), platform };
+    let new = NewProject {
+        slug: slug.clone(),
+        name: name.clone(),
+        platform,
+    };
     let (org, actor, now) = (access.org.id, access.caller.name(), app.clock.now());
     let made = app
         .db
         .write(move |tx| {
             let (project, _) = accounts::create_project(tx, org, &new, now)?;
-            audit::record(tx, Some(org), &actor, "accounts.create_project", &new.slug, &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "accounts.create_project",
+                &new.slug,
+                &json!({}),
+                now,
+            )?;
             Ok::<_, AppError>(project)
         })
         .await;
     let status = match made {
         Ok(project) => {
-            let to = format!("/o/{0}/settings/projects/?open={1}#project-{1}", access.org.slug, project.slug);
-            let flash = Flash::ok(format!("The project {name} is ready. Give your program its DSN."));
+            let to = format!(
+                "/o/{0}/settings/projects/?open={1}#project-{1}",
+                access.org.slug, project.slug
+            );
+            let flash = Flash::ok(format!(
+                "The project {name} is ready. Give your program its DSN."
+            ));
             return Ok(redirect_with(&app, &to, &flash));
         }
         Err(error) if error.code() == "invalid" => {
@@ -171,7 +229,10 @@ pub async fn create(
             StatusCode::BAD_REQUEST
         }
         Err(error) if error.code() == "conflict" => {
-            errors.insert("slug".into(), json!("Another project uses this short name."));
+            errors.insert(
+                "slug".into(),
+                json!("Another project uses this short name."),
+            );
             StatusCode::CONFLICT
         }
         Err(error) => return Err(error),

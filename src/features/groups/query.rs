@@ -52,7 +52,9 @@ impl Sort {
             "new" => Ok(Self::New),
             "freq" => Ok(Self::Freq),
             "user" => Ok(Self::User),
-            _ => Err(BadQuery(format!("“{word}” is not an order. Use date, new, freq or user."))),
+            _ => Err(BadQuery(format!(
+                "“{word}” is not an order. Use date, new, freq or user."
+            ))),
         }
     }
 }
@@ -97,7 +99,10 @@ impl Search {
     ///
     /// # Errors
     /// [`BadQuery`] for a term that has no meaning, or a query that is too long.
-    pub fn parse<E: From<BadQuery>>(query: &str, mut who: impl FnMut(&str) -> Result<Option<UserId>, E>) -> Result<Self, E> {
+    pub fn parse<E: From<BadQuery>>(
+        query: &str,
+        mut who: impl FnMut(&str) -> Result<Option<UserId>, E>,
+    ) -> Result<Self, E> {
         let bad = |text: String| E::from(BadQuery(text));
         if query.len() > MAX_QUERY || query.contains('\0') {
             return Err(bad("The query is too long or holds a NUL.".to_owned()));
@@ -131,13 +136,19 @@ impl Search {
                 "assigned" if value == "none" => search.assigned = Some(Assigned::Nobody),
                 "assigned" => match who(value)? {
                     Some(user) => search.assigned = Some(Assigned::To(user)),
-                    None => return Err(wrong("Use assigned:me, assigned:none or the e-mail address of a member.")),
+                    None => {
+                        return Err(wrong(
+                            "Use assigned:me, assigned:none or the e-mail address of a member.",
+                        ));
+                    }
                 },
                 "release" => search.releases.push(value.to_owned()),
                 "environment" => search.environments.push(value.to_owned()),
                 // `issue`; the only key that is left.
                 _ => match value.parse() {
-                    Ok(short) => search.words.push(Word::ShortId(short, value.to_lowercase())),
+                    Ok(short) => search
+                        .words
+                        .push(Word::ShortId(short, value.to_lowercase())),
                     Err(_) => return Err(wrong("Use a short id, such as issue:SHOP-1.")),
                 },
             }
@@ -160,11 +171,20 @@ fn split(query: &str) -> Vec<Term> {
     let mut rest = query.trim_start();
     while !rest.is_empty() {
         let key = KEYS.iter().find(|key| {
-            let behind = rest.strip_prefix(**key).and_then(|rest| rest.strip_prefix(':'));
-            behind.and_then(|value| value.chars().next()).is_some_and(|first| !first.is_whitespace())
+            let behind = rest
+                .strip_prefix(**key)
+                .and_then(|rest| rest.strip_prefix(':'));
+            behind
+                .and_then(|value| value.chars().next())
+                .is_some_and(|first| !first.is_whitespace())
         });
-        let value = key.and_then(|key| rest.get(key.len() + 1..)).unwrap_or(rest);
-        let (text, behind) = match value.strip_prefix('"').and_then(|quoted| quoted.split_once('"')) {
+        let value = key
+            .and_then(|key| rest.get(key.len() + 1..))
+            .unwrap_or(rest);
+        let (text, behind) = match value
+            .strip_prefix('"')
+            .and_then(|quoted| quoted.split_once('"'))
+        {
             Some((text, behind)) => (text, behind),
             None => value.split_at(value.find(char::is_whitespace).unwrap_or(value.len())),
         };
@@ -182,7 +202,9 @@ fn word_of(word: &str) -> Word {
     let text = word.to_lowercase();
     // A short id has the hyphen; `foo_1` is more likely a name.
     match word.parse::<ShortId>() {
-        Ok(short) if word.contains('-') && !word.contains(char::is_whitespace) => Word::ShortId(short, text),
+        Ok(short) if word.contains('-') && !word.contains(char::is_whitespace) => {
+            Word::ShortId(short, text)
+        }
         _ => Word::Text(text),
     }
 }
@@ -195,7 +217,11 @@ mod tests {
     use super::*;
 
     fn parse(query: &str) -> Result<Search, BadQuery> {
-        Search::parse(query, |name| Ok(["me", "ada@acme.example"].contains(&name).then_some(UserId(7))))
+        Search::parse(query, |name| {
+            Ok(["me", "ada@acme.example"]
+                .contains(&name)
+                .then_some(UserId(7)))
+        })
     }
 
     fn texts(query: &str) -> Vec<Word> {
@@ -209,15 +235,24 @@ mod tests {
         assert_eq!(search.levels, ["error", "fatal"]);
         assert_eq!(search.releases, ["shop 1.0"]);
         assert_eq!(search.environments, ["prod"]);
-        assert_eq!(search.words, [Word::Text("division".into()), Word::Text("by".into())]);
+        assert_eq!(
+            search.words,
+            [Word::Text("division".into()), Word::Text("by".into())]
+        );
         assert_eq!(parse("").unwrap(), Search::default());
-        assert_eq!(parse("is:muted").unwrap().status, Some(GroupStatus::Ignored));
+        assert_eq!(
+            parse("is:muted").unwrap().status,
+            Some(GroupStatus::Ignored)
+        );
     }
 
     #[test]
     fn who_works_on_it() {
         for query in ["assigned:me", "assigned:ada@acme.example"] {
-            assert_eq!(parse(query).unwrap().assigned, Some(Assigned::To(UserId(7))));
+            assert_eq!(
+                parse(query).unwrap().assigned,
+                Some(Assigned::To(UserId(7)))
+            );
         }
         for query in ["assigned:none", "is:unassigned"] {
             assert_eq!(parse(query).unwrap().assigned, Some(Assigned::Nobody));
@@ -227,17 +262,36 @@ mod tests {
 
     #[test]
     fn messages_with_colons_are_words() {
-        let words = |list: &[&str]| list.iter().map(|word| Word::Text((*word).to_owned())).collect::<Vec<_>>();
+        let words = |list: &[&str]| {
+            list.iter()
+                .map(|word| Word::Text((*word).to_owned()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(texts("TypeError: x"), words(&["typeerror:", "x"]));
-        assert_eq!(texts("http://h/p key:value is: level:"), words(&["http://h/p", "key:value", "is:", "level:"]));
-        assert_eq!(texts("\"two words\" \"open"), words(&["two words", "\"open"]));
+        assert_eq!(
+            texts("http://h/p key:value is: level:"),
+            words(&["http://h/p", "key:value", "is:", "level:"])
+        );
+        assert_eq!(
+            texts("\"two words\" \"open"),
+            words(&["two words", "\"open"])
+        );
     }
 
     #[test]
     fn short_ids_are_found_as_such() {
-        let short = ShortId { slug: "shop".into(), number: 47 };
-        assert_eq!(texts("SHOP-1F"), [Word::ShortId(short.clone(), "shop-1f".into())]);
-        assert_eq!(texts("issue:shop_1f"), [Word::ShortId(short, "shop_1f".into())]);
+        let short = ShortId {
+            slug: "shop".into(),
+            number: 47,
+        };
+        assert_eq!(
+            texts("SHOP-1F"),
+            [Word::ShortId(short.clone(), "shop-1f".into())]
+        );
+        assert_eq!(
+            texts("issue:shop_1f"),
+            [Word::ShortId(short, "shop_1f".into())]
+        );
         assert_eq!(texts("shop_1f"), [Word::Text("shop_1f".into())]);
         assert!(parse("issue:nonsense").is_err());
     }
@@ -245,7 +299,10 @@ mod tests {
     #[test]
     fn what_has_no_meaning_is_said() {
         let error = parse("is:sleeping checkout").unwrap_err();
-        assert_eq!(error.0, "“is:sleeping” is not known. Use is:unresolved, is:resolved or is:ignored.");
+        assert_eq!(
+            error.0,
+            "“is:sleeping” is not known. Use is:unresolved, is:resolved or is:ignored."
+        );
         assert!(parse("level:loud").is_err());
         assert!(parse("nul\0").is_err());
         assert!(parse(&"x".repeat(MAX_QUERY + 1)).is_err());

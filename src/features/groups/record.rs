@@ -7,7 +7,10 @@ use diesel::QueryResult;
 use serde_json::json;
 
 use super::store::{Tally, hot};
-use super::{Activity, ActivityKind, Actor, GroupCreated, GroupId, GroupRegressed, GroupStatus, NewEvent, log};
+use super::{
+    Activity, ActivityKind, Actor, GroupCreated, GroupId, GroupRegressed, GroupStatus, NewEvent,
+    log,
+};
 use crate::features::accounts::{self, ProjectId};
 use crate::kit::db::Tx;
 use crate::kit::jobs::emit;
@@ -74,7 +77,11 @@ impl Known {
 ///
 /// # Errors
 /// When a statement fails.
-pub fn record(tx: &mut Tx<'_>, event: &Arc<NewEvent>, hint: Option<GroupId>) -> QueryResult<Recorded> {
+pub fn record(
+    tx: &mut Tx<'_>,
+    event: &Arc<NewEvent>,
+    hint: Option<GroupId>,
+) -> QueryResult<Recorded> {
     if let Some(group) = hint {
         tx.fold::<Tally>(|tally| tally.add(group, event, true));
         return Ok(Recorded::Counted(group));
@@ -107,7 +114,11 @@ fn first_of_its_kind(tx: &mut Tx<'_>, event: &NewEvent) -> QueryResult<Recorded>
         return Ok(Recorded::NoProject);
     };
     let group = hot::insert_group(tx, event, short_no)?;
-    let created = GroupCreated { org: event.org, group, project: event.project };
+    let created = GroupCreated {
+        org: event.org,
+        group,
+        project: event.project,
+    };
     emit(tx, &created, event.received_at)?;
     Ok(Recorded::Counted(group))
 }
@@ -126,8 +137,22 @@ fn after_resolve(tx: &mut Tx<'_>, event: &NewEvent, group: GroupId) -> QueryResu
         let now = event.received_at;
         let data = json!({ "version": event.release.as_deref().unwrap_or_default(), "event_id": event.event_id });
         let system = Actor::system("");
-        log(tx, event.org, group, &Activity::new(ActivityKind::SetRegression, &system, data), now)?;
-        emit(tx, &GroupRegressed { org: event.org, group, release: event.release.clone() }, now)?;
+        log(
+            tx,
+            event.org,
+            group,
+            &Activity::new(ActivityKind::SetRegression, &system, data),
+            now,
+        )?;
+        emit(
+            tx,
+            &GroupRegressed {
+                org: event.org,
+                group,
+                release: event.release.clone(),
+            },
+            now,
+        )?;
     }
     Ok(Recorded::Counted(group))
 }

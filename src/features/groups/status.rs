@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::jobs::EraseGroup;
 use super::store::{self, Guarded, hot};
-use super::{Activity, ActivityKind, Actor, GroupId, GroupResolved, GroupStatus, GroupUnresolved, log};
+use super::{
+    Activity, ActivityKind, Actor, GroupId, GroupResolved, GroupStatus, GroupUnresolved, log,
+};
 use crate::features::accounts::{OrgId, User};
 use crate::features::audit;
 use crate::kit::clock::Micros;
@@ -51,7 +53,11 @@ impl Resolution {
             Self::ByHand => json!({}),
             Self::InNextRelease => json!({ "version": "" }),
             Self::InRelease { version } => json!({ "version": version }),
-            Self::InCommit { commit, repository, url } => {
+            Self::InCommit {
+                commit,
+                repository,
+                url,
+            } => {
                 json!({ "commit": commit, "repository": repository, "url": url })
             }
         }
@@ -80,13 +86,31 @@ pub fn resolve(
     resolution: &Resolution,
     now: Micros,
 ) -> QueryResult<bool> {
-    let to = Guarded { status: GroupStatus::Resolved, substatus: None, details: &resolution.details().to_string() };
+    let to = Guarded {
+        status: GroupStatus::Resolved,
+        substatus: None,
+        details: &resolution.details().to_string(),
+    };
     let open = [GroupStatus::Unresolved, GroupStatus::Ignored];
     if !store::change_status(tx, org, group, &open, &to, now)? {
         return Ok(false);
     }
-    log(tx, org, group, &Activity::new(resolution.kind(), actor, resolution.data()), now)?;
-    emit(tx, &GroupResolved { org, group, resolution: resolution.clone() }, now)?;
+    log(
+        tx,
+        org,
+        group,
+        &Activity::new(resolution.kind(), actor, resolution.data()),
+        now,
+    )?;
+    emit(
+        tx,
+        &GroupResolved {
+            org,
+            group,
+            resolution: resolution.clone(),
+        },
+        now,
+    )?;
     Ok(true)
 }
 
@@ -94,11 +118,27 @@ pub fn resolve(
 ///
 /// # Errors
 /// When a statement fails.
-pub fn unresolve(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now: Micros) -> QueryResult<bool> {
-    let to = Guarded { status: GroupStatus::Unresolved, substatus: Some("ongoing"), details: "{}" };
+pub fn unresolve(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    actor: &Actor,
+    now: Micros,
+) -> QueryResult<bool> {
+    let to = Guarded {
+        status: GroupStatus::Unresolved,
+        substatus: Some("ongoing"),
+        details: "{}",
+    };
     for from in [GroupStatus::Resolved, GroupStatus::Ignored] {
         if store::change_status(tx, org, group, &[from], &to, now)? {
-            log(tx, org, group, &Activity::new(ActivityKind::SetUnresolved, actor, json!({})), now)?;
+            log(
+                tx,
+                org,
+                group,
+                &Activity::new(ActivityKind::SetUnresolved, actor, json!({})),
+                now,
+            )?;
             emit(tx, &GroupUnresolved { org, group, from }, now)?;
             return Ok(true);
         }
@@ -110,13 +150,29 @@ pub fn unresolve(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now
 ///
 /// # Errors
 /// When a statement fails.
-pub fn ignore(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now: Micros) -> QueryResult<bool> {
-    let to = Guarded { status: GroupStatus::Ignored, substatus: Some("archived_forever"), details: "{}" };
+pub fn ignore(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    actor: &Actor,
+    now: Micros,
+) -> QueryResult<bool> {
+    let to = Guarded {
+        status: GroupStatus::Ignored,
+        substatus: Some("archived_forever"),
+        details: "{}",
+    };
     let from = [GroupStatus::Unresolved, GroupStatus::Resolved];
     if !store::change_status(tx, org, group, &from, &to, now)? {
         return Ok(false);
     }
-    log(tx, org, group, &Activity::new(ActivityKind::SetIgnored, actor, json!({})), now)?;
+    log(
+        tx,
+        org,
+        group,
+        &Activity::new(ActivityKind::SetIgnored, actor, json!({})),
+        now,
+    )?;
     Ok(true)
 }
 
@@ -151,15 +207,37 @@ pub fn assign(
 ///
 /// # Errors
 /// When a statement fails.
-pub fn delete(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now: Micros) -> QueryResult<bool> {
-    let to = Guarded { status: GroupStatus::Deleting, substatus: None, details: "{}" };
-    let from = [GroupStatus::Unresolved, GroupStatus::Resolved, GroupStatus::Ignored];
+pub fn delete(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    actor: &Actor,
+    now: Micros,
+) -> QueryResult<bool> {
+    let to = Guarded {
+        status: GroupStatus::Deleting,
+        substatus: None,
+        details: "{}",
+    };
+    let from = [
+        GroupStatus::Unresolved,
+        GroupStatus::Resolved,
+        GroupStatus::Ignored,
+    ];
     if !store::change_status(tx, org, group, &from, &to, now)? {
         return Ok(false);
     }
     store::delete_hashes(tx, org, group)?;
     enqueue(tx, &EraseGroup { org, group }, now)?;
-    audit::record(tx, Some(org), &actor.name, "groups.delete", &group.to_string(), &json!({}), now)?;
+    audit::record(
+        tx,
+        Some(org),
+        &actor.name,
+        "groups.delete",
+        &group.to_string(),
+        &json!({}),
+        now,
+    )?;
     Ok(true)
 }
 
@@ -168,7 +246,12 @@ pub fn delete(tx: &mut Tx<'_>, org: OrgId, group: GroupId, actor: &Actor, now: M
 ///
 /// # Errors
 /// When a statement fails.
-pub fn mark_unfixed(tx: &mut Tx<'_>, org: OrgId, group: GroupId, releases: &[String]) -> QueryResult<()> {
+pub fn mark_unfixed(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    releases: &[String],
+) -> QueryResult<()> {
     if store::find(tx, org, group)?.is_none() {
         return Ok(());
     }

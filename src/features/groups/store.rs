@@ -20,8 +20,8 @@ use crate::kit::db::{Conn, Tx};
 use crate::schema::{group_facets, group_hashes, group_hours, groups};
 use crate::sentry::shortid::ShortId;
 
-pub use events::{Pick, event_of, latest_event};
 pub(super) use events::EventData;
+pub use events::{Pick, event_of, latest_event};
 pub(super) use tally::Tally;
 
 /// A tracked error.
@@ -67,7 +67,11 @@ pub fn find(conn: &mut Conn, org: OrgId, id: GroupId) -> QueryResult<Option<(Gro
 ///
 /// # Errors
 /// When a query fails.
-pub fn find_in(conn: &mut Conn, orgs: &[OrgId], id: GroupId) -> QueryResult<Option<(Group, Project)>> {
+pub fn find_in(
+    conn: &mut Conn,
+    orgs: &[OrgId],
+    id: GroupId,
+) -> QueryResult<Option<(Group, Project)>> {
     let group = groups::table
         .filter(groups::id.eq(id))
         .filter(groups::org_id.eq_any(orgs))
@@ -88,8 +92,14 @@ fn with_project(conn: &mut Conn, group: Option<Group>) -> QueryResult<Option<(Gr
 ///
 /// # Errors
 /// When a query fails.
-pub fn find_by_short_id(conn: &mut Conn, org: OrgId, short: &ShortId) -> QueryResult<Option<(Group, Project)>> {
-    let Some(project) = project_of(conn, org, short)? else { return Ok(None) };
+pub fn find_by_short_id(
+    conn: &mut Conn,
+    org: OrgId,
+    short: &ShortId,
+) -> QueryResult<Option<(Group, Project)>> {
+    let Some(project) = project_of(conn, org, short)? else {
+        return Ok(None);
+    };
     let group = groups::table
         .filter(groups::org_id.eq(org))
         .filter(groups::project_id.eq(project.id))
@@ -103,18 +113,27 @@ pub fn find_by_short_id(conn: &mut Conn, org: OrgId, short: &ShortId) -> QueryRe
 
 /// The project whose slug a short id begins with; unlike elsewhere a number is not an id here.
 fn project_of(conn: &mut Conn, org: OrgId, short: &ShortId) -> QueryResult<Option<Project>> {
-    Ok(accounts::find_project(conn, org, &short.slug)?.filter(|project| project.slug == short.slug))
+    Ok(
+        accounts::find_project(conn, org, &short.slug)?
+            .filter(|project| project.slug == short.slug),
+    )
 }
 
 /// The group that a path names: a decimal id, or a qualified short id.
 ///
 /// # Errors
 /// When a query fails.
-pub fn find_by_name(conn: &mut Conn, orgs: &[OrgId], name: &str) -> QueryResult<Option<(Group, Project)>> {
+pub fn find_by_name(
+    conn: &mut Conn,
+    orgs: &[OrgId],
+    name: &str,
+) -> QueryResult<Option<(Group, Project)>> {
     if let Ok(id) = name.parse() {
         return find_in(conn, orgs, id);
     }
-    let Ok(short) = name.parse::<ShortId>() else { return Ok(None) };
+    let Ok(short) = name.parse::<ShortId>() else {
+        return Ok(None);
+    };
     for org in orgs {
         if let Some(found) = find_by_short_id(conn, *org, &short)? {
             return Ok(Some(found));
@@ -127,8 +146,10 @@ type Query<'a> = groups::BoxedQuery<'a, <Conn as Connection>::Backend>;
 
 /// The groups that a search names.
 fn matching<'a>(conn: &mut Conn, org: OrgId, search: &Search) -> QueryResult<Query<'a>> {
-    let mut query =
-        groups::table.filter(groups::org_id.eq(org)).filter(groups::status.ne(GroupStatus::Deleting)).into_boxed();
+    let mut query = groups::table
+        .filter(groups::org_id.eq(org))
+        .filter(groups::status.ne(GroupStatus::Deleting))
+        .into_boxed();
     if let Some(status) = search.status {
         query = query.filter(groups::status.eq(status));
     }
@@ -146,7 +167,10 @@ fn matching<'a>(conn: &mut Conn, org: OrgId, search: &Search) -> QueryResult<Que
         Some(Assigned::Nobody) => query = query.filter(groups::assignee_id.is_null()),
         Some(Assigned::To(user)) => query = query.filter(groups::assignee_id.eq(user)),
     }
-    let facets = [(Facet::Release, &search.releases), (Facet::Environment, &search.environments)];
+    let facets = [
+        (Facet::Release, &search.releases),
+        (Facet::Environment, &search.environments),
+    ];
     for (facet, values) in facets {
         if !values.is_empty() {
             let seen = group_facets::table
@@ -203,12 +227,18 @@ pub(super) fn list(
         Sort::Freq => query.order((groups::times_seen.desc(), groups::id.desc())),
         Sort::User => query.order((groups::user_count.desc(), groups::id.desc())),
     };
-    query.offset(offset).limit(limit).select(Group::as_select()).load(conn)
+    query
+        .offset(offset)
+        .limit(limit)
+        .select(Group::as_select())
+        .load(conn)
 }
 
 /// How many groups a search names.
 pub(super) fn count(conn: &mut Conn, org: OrgId, search: &Search) -> QueryResult<i64> {
-    matching(conn, org, search)?.select(count_star()).first(conn)
+    matching(conn, org, search)?
+        .select(count_star())
+        .first(conn)
 }
 
 /// Ids of the groups that a search names, in ascending order after `after`.
@@ -233,21 +263,35 @@ pub(super) fn count_by_status(
     org: OrgId,
     project: Option<ProjectId>,
 ) -> QueryResult<HashMap<GroupStatus, i64>> {
-    let query = groups::table.filter(groups::org_id.eq(org)).group_by(groups::status);
+    let query = groups::table
+        .filter(groups::org_id.eq(org))
+        .group_by(groups::status);
     let rows: Vec<(GroupStatus, i64)> = match project {
-        Some(project) => query.filter(groups::project_id.eq(project)).select((groups::status, count_star())).load(conn)?,
+        Some(project) => query
+            .filter(groups::project_id.eq(project))
+            .select((groups::status, count_star()))
+            .load(conn)?,
         None => query.select((groups::status, count_star())).load(conn)?,
     };
     Ok(rows.into_iter().collect())
 }
 
 /// How busy each project is, with its events from `hour` (hours since 1970) on. Projects without a group are left out.
-pub(super) fn busy(conn: &mut Conn, org: OrgId, hour: i64) -> QueryResult<HashMap<ProjectId, Busy>> {
+pub(super) fn busy(
+    conn: &mut Conn,
+    org: OrgId,
+    hour: i64,
+) -> QueryResult<HashMap<ProjectId, Busy>> {
     let mut busy = HashMap::<ProjectId, Busy>::new();
     let rows: Vec<(ProjectId, GroupStatus, i64, Option<Micros>)> = groups::table
         .filter(groups::org_id.eq(org))
         .group_by((groups::project_id, groups::status))
-        .select((groups::project_id, groups::status, count_star(), max(groups::last_seen)))
+        .select((
+            groups::project_id,
+            groups::status,
+            count_star(),
+            max(groups::last_seen),
+        ))
         .load(conn)?;
     for (project, status, count, last) in rows {
         let entry = busy.entry(project).or_default();
@@ -257,7 +301,8 @@ pub(super) fn busy(conn: &mut Conn, org: OrgId, hour: i64) -> QueryResult<HashMa
         }
     }
     // A plain SUM is NUMERIC on PostgreSQL.
-    let sum = diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(SUM(group_hours.events) AS BIGINT)");
+    let sum =
+        diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(SUM(group_hours.events) AS BIGINT)");
     let rows: Vec<(ProjectId, i64)> = group_hours::table
         .inner_join(groups::table.on(groups::id.eq(group_hours::group_id)))
         .filter(groups::org_id.eq(org))
@@ -272,16 +317,29 @@ pub(super) fn busy(conn: &mut Conn, org: OrgId, hour: i64) -> QueryResult<HashMa
 }
 
 /// Events per group and hour (hours since 1970) from `from` on; the groups were read for this organization.
-pub(super) fn hours(conn: &mut Conn, ids: &[GroupId], from: i64) -> QueryResult<Vec<(GroupId, i64, i64)>> {
+pub(super) fn hours(
+    conn: &mut Conn,
+    ids: &[GroupId],
+    from: i64,
+) -> QueryResult<Vec<(GroupId, i64, i64)>> {
     group_hours::table
         .filter(group_hours::group_id.eq_any(ids))
         .filter(group_hours::hour.ge(from))
-        .select((group_hours::group_id, group_hours::hour, group_hours::events))
+        .select((
+            group_hours::group_id,
+            group_hours::hour,
+            group_hours::events,
+        ))
         .load(conn)
 }
 
 /// What a group was counted by: values with events, the latest first.
-pub(super) fn facets(conn: &mut Conn, group: &Group, facet: Facet, limit: i64) -> QueryResult<Vec<(String, i64)>> {
+pub(super) fn facets(
+    conn: &mut Conn,
+    group: &Group,
+    facet: Facet,
+    limit: i64,
+) -> QueryResult<Vec<(String, i64)>> {
     group_facets::table
         .filter(group_facets::group_id.eq(group.id))
         .filter(group_facets::kind.eq(facet))
@@ -326,15 +384,26 @@ pub(super) fn change_status(
 }
 
 /// Changes who works on a group. True when that was somebody else.
-pub(super) fn set_assignee(tx: &mut Tx<'_>, org: OrgId, group: GroupId, to: Option<UserId>) -> QueryResult<bool> {
+pub(super) fn set_assignee(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    to: Option<UserId>,
+) -> QueryResult<bool> {
     let group = groups::table
         .filter(groups::org_id.eq(org))
         .filter(groups::id.eq(group))
         .filter(groups::status.ne(GroupStatus::Deleting));
     let changed = match to {
-        Some(user) => diesel::update(group.filter(groups::assignee_id.is_null().or(groups::assignee_id.ne(user))))
-            .set(groups::assignee_id.eq(user))
-            .execute(tx.conn())?,
+        Some(user) => diesel::update(
+            group.filter(
+                groups::assignee_id
+                    .is_null()
+                    .or(groups::assignee_id.ne(user)),
+            ),
+        )
+        .set(groups::assignee_id.eq(user))
+        .execute(tx.conn())?,
         None => diesel::update(group.filter(groups::assignee_id.is_not_null()))
             .set(groups::assignee_id.eq(to))
             .execute(tx.conn())?,
@@ -343,7 +412,12 @@ pub(super) fn set_assignee(tx: &mut Tx<'_>, org: OrgId, group: GroupId, to: Opti
 }
 
 /// Changes the number of notes. False when the group is gone.
-pub(super) fn count_note(tx: &mut Tx<'_>, org: OrgId, group: GroupId, change: i32) -> QueryResult<bool> {
+pub(super) fn count_note(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    change: i32,
+) -> QueryResult<bool> {
     diesel::update(
         groups::table
             .filter(groups::org_id.eq(org))
@@ -357,8 +431,12 @@ pub(super) fn count_note(tx: &mut Tx<'_>, org: OrgId, group: GroupId, change: i3
 
 /// Lets go of a group's hashes, so that their next event makes a new group.
 pub(super) fn delete_hashes(tx: &mut Tx<'_>, org: OrgId, group: GroupId) -> QueryResult<usize> {
-    let own = groups::table.filter(groups::org_id.eq(org)).filter(groups::id.eq(group)).select(groups::id);
-    diesel::delete(group_hashes::table.filter(group_hashes::group_id.eq_any(own))).execute(tx.conn())
+    let own = groups::table
+        .filter(groups::org_id.eq(org))
+        .filter(groups::id.eq(group))
+        .select(groups::id);
+    diesel::delete(group_hashes::table.filter(group_hashes::group_id.eq_any(own)))
+        .execute(tx.conn())
 }
 
 #[cfg(test)]

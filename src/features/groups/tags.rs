@@ -49,8 +49,10 @@ pub(super) fn of_event(event: &Event<'_>) -> Vec<(String, String)> {
         ("transaction", event.transaction.as_deref()),
         ("logger", event.logger.as_deref()),
     ];
-    let mut tags: Vec<_> =
-        known.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.to_owned()))).collect();
+    let mut tags: Vec<_> = known
+        .iter()
+        .filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.to_owned())))
+        .collect();
     for (key, value) in &event.tags {
         if !tags.iter().any(|(known, _)| *known == **key) {
             tags.push((key.clone().into_owned(), value.clone().into_owned()));
@@ -63,9 +65,18 @@ pub(super) fn of_event(event: &Event<'_>) -> Vec<(String, String)> {
 }
 
 fn user_tag(user: &User<'_>) -> Option<String> {
-    let known =
-        [("id", &user.id), ("email", &user.email), ("username", &user.username), ("ip", &user.ip_address)];
-    known.iter().find_map(|(key, value)| Some(format!("{key}:{}", crate::sentry::text::one_line(value.text()?))))
+    let known = [
+        ("id", &user.id),
+        ("email", &user.email),
+        ("username", &user.username),
+        ("ip", &user.ip_address),
+    ];
+    known.iter().find_map(|(key, value)| {
+        Some(format!(
+            "{key}:{}",
+            crate::sentry::text::one_line(value.text()?)
+        ))
+    })
 }
 
 /// Counts the tags of a group's last events.
@@ -90,7 +101,11 @@ fn rank(counts: BTreeMap<String, BTreeMap<String, usize>>) -> Vec<TagCounts> {
             let total = values.values().sum::<usize>().max(1);
             let mut values: Vec<_> = values
                 .into_iter()
-                .map(|(value, count)| TagValue { percent: count * 100 / total, value, count })
+                .map(|(value, count)| TagValue {
+                    percent: count * 100 / total,
+                    value,
+                    count,
+                })
                 .collect();
             values.sort_by_key(|value| std::cmp::Reverse(value.count));
             values.truncate(SHOWN);
@@ -110,11 +125,21 @@ mod tests {
     #[test]
     fn the_frequent_come_first() {
         let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        counts.entry("browser".into()).or_default().extend([("a".to_owned(), 1), ("b".to_owned(), 3)]);
-        counts.entry("os".into()).or_default().insert("x".into(), 10);
+        counts
+            .entry("browser".into())
+            .or_default()
+            .extend([("a".to_owned(), 1), ("b".to_owned(), 3)]);
+        counts
+            .entry("os".into())
+            .or_default()
+            .insert("x".into(), 10);
         let tags = rank(counts);
         assert_eq!((tags[0].key.as_str(), tags[0].total), ("os", 10));
-        let values: Vec<_> = tags[1].values.iter().map(|value| (value.value.as_str(), value.percent)).collect();
+        let values: Vec<_> = tags[1]
+            .values
+            .iter()
+            .map(|value| (value.value.as_str(), value.percent))
+            .collect();
         assert_eq!(values, [("b", 75), ("a", 25)]);
     }
 

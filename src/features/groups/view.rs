@@ -35,7 +35,11 @@ pub(super) struct ProjectPart {
 
 impl ProjectPart {
     pub(super) fn new(project: &Project) -> Self {
-        Self { slug: project.slug.clone(), name: project.name.clone(), platform: project.platform.clone() }
+        Self {
+            slug: project.slug.clone(),
+            name: project.name.clone(),
+            platform: project.platform.clone(),
+        }
     }
 }
 
@@ -70,7 +74,12 @@ pub(super) struct GroupRow {
 }
 
 impl GroupRow {
-    pub(super) fn new(group: &Group, project: &Project, hours: Vec<i64>, tickets: Vec<TicketBadge>) -> Self {
+    pub(super) fn new(
+        group: &Group,
+        project: &Project,
+        hours: Vec<i64>,
+        tickets: Vec<TicketBadge>,
+    ) -> Self {
         Self {
             id: group.id.to_string(),
             short_id: group.short_id(project),
@@ -188,7 +197,9 @@ pub async fn detail_view(
             let counted = store::hours(conn, &[group.id], hour + 1 - CHART_HOURS)?;
             let mut by_hour = vec![0_i64; usize::try_from(CHART_HOURS).unwrap_or_default()];
             for (_, at, count) in counted {
-                let slot = usize::try_from(at - (hour + 1 - CHART_HOURS)).ok().and_then(|at| by_hour.get_mut(at));
+                let slot = usize::try_from(at - (hour + 1 - CHART_HOURS))
+                    .ok()
+                    .and_then(|at| by_hour.get_mut(at));
                 if let Some(slot) = slot {
                     *slot += count;
                 }
@@ -199,7 +210,10 @@ pub async fn detail_view(
                 event,
                 retention_days,
                 tags: tags::sample(conn, &group)?,
-                releases: releases.into_iter().map(|(version, count)| ReleaseCount { version, count }).collect(),
+                releases: releases
+                    .into_iter()
+                    .map(|(version, count)| ReleaseCount { version, count })
+                    .collect(),
                 activity: timeline::of(&group, &rows),
                 note: NoteForm::default(),
                 can_write,

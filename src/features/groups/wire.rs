@@ -14,7 +14,9 @@ use crate::features::accounts::{self, Org, Project, ProjectId, User, UserId};
 use crate::kit::clock::Micros;
 use crate::kit::db::Conn;
 use crate::sentry::title::Metadata;
-use crate::sentry::wire::{self, Actor, Assignee, GroupProject, Release, Stats, StringCount, StringId, Time, VersionInfo};
+use crate::sentry::wire::{
+    self, Actor, Assignee, GroupProject, Release, Stats, StringCount, StringId, Time, VersionInfo,
+};
 
 const HOUR: i64 = 3_600;
 
@@ -30,8 +32,17 @@ fn count(n: impl TryInto<u64>) -> u64 {
 
 /// A user of the wire.
 fn actor(user: &User) -> Actor {
-    let name = if user.name.is_empty() { &user.email } else { &user.name };
-    Actor { id: StringId(user.id.0), name: name.clone(), username: user.email.clone(), email: user.email.clone() }
+    let name = if user.name.is_empty() {
+        &user.email
+    } else {
+        &user.name
+    };
+    Actor {
+        id: StringId(user.id.0),
+        name: name.clone(),
+        username: user.email.clone(),
+        email: user.email.clone(),
+    }
 }
 
 /// What rows of one answer refer to.
@@ -58,16 +69,28 @@ impl Around {
         let ids: Vec<_> = groups.iter().map(|group| group.id).collect();
         let projects: HashSet<_> = groups.iter().map(|group| group.project_id).collect();
         let projects: Vec<_> = projects.into_iter().collect();
-        let users: HashSet<_> =
-            groups.iter().filter_map(|g| g.assignee_id).chain(activity.iter().filter_map(|a| a.user_id)).collect();
+        let users: HashSet<_> = groups
+            .iter()
+            .filter_map(|g| g.assignee_id)
+            .chain(activity.iter().filter_map(|a| a.user_id))
+            .collect();
         let users: Vec<_> = users.into_iter().collect();
         let hours = store::hours(conn, &ids, hour - 23)?;
         Ok(Self {
             org: org.clone(),
             base: app.config.absolute(""),
-            projects: accounts::projects_by_ids(conn, org.id, &projects)?.into_iter().map(|p| (p.id, p)).collect(),
-            users: accounts::users_by_ids(conn, &users)?.into_iter().map(|user| (user.id, user)).collect(),
-            hours: hours.into_iter().map(|(group, hour, events)| ((group, hour), events)).collect(),
+            projects: accounts::projects_by_ids(conn, org.id, &projects)?
+                .into_iter()
+                .map(|p| (p.id, p))
+                .collect(),
+            users: accounts::users_by_ids(conn, &users)?
+                .into_iter()
+                .map(|user| (user.id, user))
+                .collect(),
+            hours: hours
+                .into_iter()
+                .map(|(group, hour, events)| ((group, hour), events))
+                .collect(),
             hour,
         })
     }
@@ -75,7 +98,9 @@ impl Around {
     /// Events per hour of the last 24, oldest first.
     pub(super) fn day(&self, group: GroupId) -> Vec<i64> {
         let hours = self.hour - 23..=self.hour;
-        hours.map(|hour| self.hours.get(&(group, hour)).copied().unwrap_or_default()).collect()
+        hours
+            .map(|hour| self.hours.get(&(group, hour)).copied().unwrap_or_default())
+            .collect()
     }
 
     /// The project of a group.
@@ -91,15 +116,24 @@ impl Around {
     /// A group in a list.
     pub(super) fn group(&self, group: &Group) -> AppResult<wire::Group> {
         let project = self.project(group)?;
-        let stats = (self.hour - 23..).map(|hour| hour * HOUR).zip(self.day(group.id).into_iter().map(count));
-        let assignee = group.assignee_id.and_then(|id| self.users.get(&id)).map(actor);
+        let stats = (self.hour - 23..)
+            .map(|hour| hour * HOUR)
+            .zip(self.day(group.id).into_iter().map(count));
+        let assignee = group
+            .assignee_id
+            .and_then(|id| self.users.get(&id))
+            .map(actor);
         Ok(wire::Group {
             id: StringId(group.id.0),
             share_id: None,
             short_id: group.short_id(project),
             title: group.title.clone(),
             culprit: group.culprit.clone(),
-            permalink: format!("{}{}", self.base, Group::permalink_path(&self.org.slug, group.id)),
+            permalink: format!(
+                "{}{}",
+                self.base,
+                Group::permalink_path(&self.org.slug, group.id)
+            ),
             logger: group.logger.clone(),
             level: group.level.clone(),
             status: group.status.as_str().to_owned(),
@@ -116,7 +150,12 @@ impl Around {
             kind: group.kind.clone(),
             metadata: metadata(&group.metadata),
             num_comments: count(group.num_comments),
-            assigned_to: assignee.map(|user| Assignee { kind: "user", id: user.id, name: user.name, email: user.email }),
+            assigned_to: assignee.map(|user| Assignee {
+                kind: "user",
+                id: user.id,
+                name: user.name,
+                email: user.email,
+            }),
             is_bookmarked: false,
             is_subscribed: false,
             has_seen: true,
@@ -125,14 +164,24 @@ impl Around {
             user_count: count(group.user_count),
             first_seen: time(group.first_seen),
             last_seen: time(group.last_seen),
-            stats: Stats { day: stats.collect() },
+            stats: Stats {
+                day: stats.collect(),
+            },
         })
     }
 
     /// A group alone.
-    pub(super) fn detail(&self, group: &Group, activity: &[ActivityRow]) -> AppResult<wire::GroupDetail> {
+    pub(super) fn detail(
+        &self,
+        group: &Group,
+        activity: &[ActivityRow],
+    ) -> AppResult<wire::GroupDetail> {
         let project = self.project(group)?;
-        let release = |version: &Option<String>, at| version.as_ref().map(|version| bare_release(version, at, project));
+        let release = |version: &Option<String>, at| {
+            version
+                .as_ref()
+                .map(|version| bare_release(version, at, project))
+        };
         let mut participants: Vec<_> = activity.iter().filter_map(|row| row.user_id).collect();
         participants.sort_unstable();
         participants.dedup();
@@ -140,7 +189,10 @@ impl Around {
             group: self.group(group)?,
             activity: activity.iter().map(|row| self.activity(row)).collect(),
             seen_by: Vec::new(),
-            participants: participants.into_iter().filter_map(|id| self.user(Some(id))).collect(),
+            participants: participants
+                .into_iter()
+                .filter_map(|id| self.user(Some(id)))
+                .collect(),
             first_release: release(&group.first_release, group.first_seen),
             last_release: release(&group.last_release, group.last_seen),
             tags: Vec::new(),
@@ -160,7 +212,11 @@ impl Around {
     /// A note.
     pub(super) fn note(&self, row: &ActivityRow) -> wire::Note {
         let data: Value = serde_json::from_str(&row.data).unwrap_or_default();
-        let text = data.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = data
+            .get("text")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         wire::Note::new(row.id.0, self.user(row.user_id), text, time(row.created_at))
     }
 }
@@ -192,7 +248,12 @@ fn bare_release(version: &str, at: Micros, project: &Project) -> Release {
     Release {
         version: version.to_owned(),
         short_version: short.to_owned(),
-        version_info: VersionInfo { package, version: raw, description: short.to_owned(), build_hash: None },
+        version_info: VersionInfo {
+            package,
+            version: raw,
+            description: short.to_owned(),
+            build_hash: None,
+        },
         status: "open".to_owned(),
         reference: None,
         url: None,

@@ -23,6 +23,9 @@ pub fn signed_request(req: &HttpRequest) -> SignedRequest<'_> {
             // The public URL has no path: the server owns its host.
             base_path: "",
         },
-        authorization: req.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        authorization: req
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()),
     }
 }

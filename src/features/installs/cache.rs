@@ -34,13 +34,21 @@ pub(super) async fn opened(app: &App, client_key: &str) -> AppResult<Option<Arc<
     }
     let ticket = cache.0.ticket();
     let key = client_key.to_owned();
-    let row = app.db.read(move |conn| Ok::<_, AppError>(store::sealed_by_client_key(conn, &key)?)).await?;
+    let row = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::sealed_by_client_key(conn, &key)?))
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let Some(secret) = row.open(&app.sealer).map_err(AppError::internal)? else {
         return Ok(None);
     };
-    let found = Arc::new(Opened { installation: row.installation, secret });
-    cache.0.put(ticket, client_key.to_owned(), Arc::clone(&found), now);
+    let found = Arc::new(Opened {
+        installation: row.installation,
+        secret,
+    });
+    cache
+        .0
+        .put(ticket, client_key.to_owned(), Arc::clone(&found), now);
     Ok(Some(found))
 }
 
@@ -48,10 +56,15 @@ pub(super) async fn opened(app: &App, client_key: &str) -> AppResult<Option<Arc<
 ///
 /// # Errors
 /// [`TokenRefused`] says why not.
-pub async fn authenticate(app: &App, request: &SignedRequest<'_>) -> Result<Arc<Opened>, TokenRefused> {
+pub async fn authenticate(
+    app: &App,
+    request: &SignedRequest<'_>,
+) -> Result<Arc<Opened>, TokenRefused> {
     let token = jwt::token_of(request.authorization, request.request.query)?;
     let issuer = jwt::peek_issuer(&token)?;
-    let opened = opened(app, &issuer).await?.ok_or(TokenRefused::UnknownTenant)?;
+    let opened = opened(app, &issuer)
+        .await?
+        .ok_or(TokenRefused::UnknownTenant)?;
     jwt::verify(&token, &opened.secret, &request.request, app.clock.now())?;
     Ok(opened)
 }

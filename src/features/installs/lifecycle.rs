@@ -147,7 +147,10 @@ pub async fn begin_install(
 ) -> Result<PendingInstall, InstallRefused> {
     let installed = Installed::parse(body)?;
     let key = installed.client_key.clone();
-    let known = app.db.read(move |conn| Ok::<_, AppError>(store::sealed_by_client_key(conn, &key)?)).await?;
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::sealed_by_client_key(conn, &key)?))
+        .await?;
     let principal = match &known {
         Some(row) if must_sign(row) => {
             let signer = authenticate(app, signed).await?;
@@ -171,22 +174,34 @@ pub async fn begin_install(
         client_key: installed.client_key,
         app_key: app.config.app_key.clone(),
         principal,
-        installed_by: installed.user.as_ref().and_then(|user| user.display_name.clone().or_else(|| user.name().map(str::to_owned))),
+        installed_by: installed.user.as_ref().and_then(|user| {
+            user.display_name
+                .clone()
+                .or_else(|| user.name().map(str::to_owned))
+        }),
         replaces: known.map(|row| (row.installation.id, row.installation.generation)),
     })
 }
 
 /// A tenant with a secret here must use it, unless the operator allowed one install without.
 fn must_sign(row: &SealedInstall) -> bool {
-    row.installation.status == InstallStatus::Live && row.sealed_secret.is_some() && !row.installation.reset_allowed
+    row.installation.status == InstallStatus::Live
+        && row.sealed_secret.is_some()
+        && !row.installation.reset_allowed
 }
 
 /// Asks Bitbucket, at the configured address, with the secret that came in the body.
-async fn prove(app: &App, installed: &Installed, workspace: &BracedUuid) -> Result<(), InstallRefused> {
+async fn prove(
+    app: &App,
+    installed: &Installed,
+    workspace: &BracedUuid,
+) -> Result<(), InstallRefused> {
     let secret = installed.secret()?.clone();
     let gate = Arc::clone(&app.cache::<ProofGate>().0);
     let Ok(_permit) = gate.try_acquire() else {
-        return Err(InstallRefused::NotNow { retry_after: RETRY_AFTER_SECS });
+        return Err(InstallRefused::NotNow {
+            retry_after: RETRY_AFTER_SECS,
+        });
     };
     let cloud = app
         .bitbucket
@@ -199,12 +214,17 @@ async fn prove(app: &App, installed: &Installed, workspace: &BracedUuid) -> Resu
     match cloud.prove_workspace(workspace).await {
         Ok(()) => Ok(()),
         Err(error) if is_refusal(&error) => {
-            tracing::warn!(status = error.status(), "an install was refused: Bitbucket did not accept its secret");
+            tracing::warn!(
+                status = error.status(),
+                "an install was refused: Bitbucket did not accept its secret"
+            );
             Err(InstallRefused::Unproven)
         }
         Err(error) => {
             tracing::warn!(%error, "an install could not be proven");
-            let retry_after = error.retry_after().map_or(RETRY_AFTER_SECS, |wait| wait.as_secs().max(1));
+            let retry_after = error
+                .retry_after()
+                .map_or(RETRY_AFTER_SECS, |wait| wait.as_secs().max(1));
             Err(InstallRefused::NotNow { retry_after })
         }
     }
@@ -239,8 +259,13 @@ pub async fn begin_uninstall(
     match Installed::parse(body) {
         Err(LifecycleError::Empty) => {}
         Err(error) => return Err(error.into()),
-        Ok(body) if body.client_key != signer.installation.client_key => return Err(InstallRefused::OtherTenant),
+        Ok(body) if body.client_key != signer.installation.client_key => {
+            return Err(InstallRefused::OtherTenant);
+        }
         Ok(_) => {}
     }
-    Ok(PendingUninstall { id: signer.installation.id, generation: signer.installation.generation })
+    Ok(PendingUninstall {
+        id: signer.installation.id,
+        generation: signer.installation.generation,
+    })
 }

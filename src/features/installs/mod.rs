@@ -27,7 +27,8 @@ use crate::kit::ids::{row_id, text_enum};
 
 pub use cache::{Opened, authenticate, forget_cached};
 pub use lifecycle::{
-    InstallRefused, PendingInstall, PendingUninstall, SignedRequest, TokenRefused, begin_install, begin_uninstall,
+    InstallRefused, PendingInstall, PendingUninstall, SignedRequest, TokenRefused, begin_install,
+    begin_uninstall,
 };
 pub use store::{Installation, SealedInstall, find, find_by_client_key, find_sealed};
 
@@ -60,18 +61,39 @@ pub fn descriptor(app: &App) -> Descriptor {
 ///
 /// # Errors
 /// 503 when another install of the same tenant was stored in between: Bitbucket or the admin tries again.
-pub fn store_install(tx: &mut Tx<'_>, sealer: &Sealer, install: &PendingInstall, now: Micros) -> AppResult<Installation> {
-    let sealed = sealer.seal(&seal_context(&install.client_key), install.secret.expose_bytes());
-    store::put(tx, install, &sealed, now)?
-        .ok_or_else(|| AppError::unavailable("Another install of this tenant was in progress; try again.", 5))
+pub fn store_install(
+    tx: &mut Tx<'_>,
+    sealer: &Sealer,
+    install: &PendingInstall,
+    now: Micros,
+) -> AppResult<Installation> {
+    let sealed = sealer.seal(
+        &seal_context(&install.client_key),
+        install.secret.expose_bytes(),
+    );
+    store::put(tx, install, &sealed, now)?.ok_or_else(|| {
+        AppError::unavailable(
+            "Another install of this tenant was in progress; try again.",
+            5,
+        )
+    })
 }
 
 /// Marks an installation as removed and forgets its secret. `None` when it changed since the token was checked.
 ///
 /// # Errors
 /// When a statement fails.
-pub fn store_uninstall(tx: &mut Tx<'_>, uninstall: &PendingUninstall, now: Micros) -> AppResult<Option<Installation>> {
-    Ok(store::mark_uninstalled(tx, uninstall.id, uninstall.generation, now)?)
+pub fn store_uninstall(
+    tx: &mut Tx<'_>,
+    uninstall: &PendingUninstall,
+    now: Micros,
+) -> AppResult<Option<Installation>> {
+    Ok(store::mark_uninstalled(
+        tx,
+        uninstall.id,
+        uninstall.generation,
+        now,
+    )?)
 }
 
 /// Allows one proven install of a live tenant whose secret was lost on the other side.
@@ -127,7 +149,11 @@ struct ClaimBody {
 #[must_use]
 pub fn issue_claim(app: &App, installation: &Installation) -> (String, Micros) {
     let expires = app.clock.now().plus(CLAIM_LIFE);
-    let body = ClaimBody { client_key: installation.client_key.clone(), generation: installation.generation, expires };
+    let body = ClaimBody {
+        client_key: installation.client_key.clone(),
+        generation: installation.generation,
+        expires,
+    };
     let json = serde_json::to_string(&body).unwrap_or_default();
     (app.signer.sign(CLAIM_PURPOSE, &json, expires), expires)
 }
@@ -145,7 +171,9 @@ pub async fn redeem_claim(app: &App, claim: &str) -> AppResult<Option<(Arc<Opene
         return Ok(None);
     };
     let found = cache::opened(app, &body.client_key).await?;
-    Ok(found.filter(|opened| opened.installation.generation == body.generation).map(|opened| (opened, body.expires)))
+    Ok(found
+        .filter(|opened| opened.installation.generation == body.generation)
+        .map(|opened| (opened, body.expires)))
 }
 
 /// Seals every stored secret under the first key again. Answers how many were changed.
@@ -156,20 +184,32 @@ pub async fn reseal(app: &App) -> AppResult<usize> {
     const SLICE: i64 = 100;
     let (mut after, mut changed) = (InstallationId(0), 0);
     loop {
-        let rows = app.db.read(move |conn| Ok::<_, AppError>(store::sealed_after(conn, after, SLICE)?)).await?;
-        let Some((last, ..)) = rows.last() else { return Ok(changed) };
+        let rows = app
+            .db
+            .read(move |conn| Ok::<_, AppError>(store::sealed_after(conn, after, SLICE)?))
+            .await?;
+        let Some((last, ..)) = rows.last() else {
+            return Ok(changed);
+        };
         after = *last;
         let mut fresh = Vec::new();
         for (id, client_key, sealed) in rows {
             if app.sealer.needs_reseal(&sealed) {
                 let context = seal_context(&client_key);
                 let plain = Secret::from(
-                    String::from_utf8(app.sealer.open(&context, &sealed).map_err(AppError::internal)?)
-                        .map_err(AppError::internal)?,
+                    String::from_utf8(
+                        app.sealer
+                            .open(&context, &sealed)
+                            .map_err(AppError::internal)?,
+                    )
+                    .map_err(AppError::internal)?,
                 );
                 fresh.push((id, sealed, app.sealer.seal(&context, plain.expose_bytes())));
             }
         }
-        changed += app.db.write(move |tx| Ok::<_, AppError>(store::replace_sealed(tx, &fresh)?)).await?;
+        changed += app
+            .db
+            .write(move |tx| Ok::<_, AppError>(store::replace_sealed(tx, &fresh)?))
+            .await?;
     }
 }

@@ -46,7 +46,11 @@ pub struct SealedInstall {
 /// # Errors
 /// When the query fails.
 pub fn find(conn: &mut Conn, id: InstallationId) -> QueryResult<Option<Installation>> {
-    installations::table.filter(installations::id.eq(id)).select(Installation::as_select()).first(conn).optional()
+    installations::table
+        .filter(installations::id.eq(id))
+        .select(Installation::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// The installation of an id with its sealed secret, for a feature that is about to call Bitbucket.
@@ -54,7 +58,11 @@ pub fn find(conn: &mut Conn, id: InstallationId) -> QueryResult<Option<Installat
 /// # Errors
 /// When the query fails.
 pub fn find_sealed(conn: &mut Conn, id: InstallationId) -> QueryResult<Option<SealedInstall>> {
-    installations::table.filter(installations::id.eq(id)).select(SealedInstall::as_select()).first(conn).optional()
+    installations::table
+        .filter(installations::id.eq(id))
+        .select(SealedInstall::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// The installation of a tenant.
@@ -65,7 +73,10 @@ pub fn find_by_client_key(conn: &mut Conn, client_key: &str) -> QueryResult<Opti
     Ok(sealed_by_client_key(conn, client_key)?.map(|sealed| sealed.installation))
 }
 
-pub(super) fn sealed_by_client_key(conn: &mut Conn, client_key: &str) -> QueryResult<Option<SealedInstall>> {
+pub(super) fn sealed_by_client_key(
+    conn: &mut Conn,
+    client_key: &str,
+) -> QueryResult<Option<SealedInstall>> {
     installations::table
         .filter(installations::client_key.eq(client_key))
         .select(SealedInstall::as_select())
@@ -97,7 +108,9 @@ pub(super) fn put(
     );
     let stored = match install.replaces {
         Some((id, generation)) => diesel::update(
-            installations::table.filter(installations::id.eq(id)).filter(installations::generation.eq(generation)),
+            installations::table
+                .filter(installations::id.eq(id))
+                .filter(installations::generation.eq(generation)),
         )
         .set((content, installations::generation.eq(generation + 1)))
         .execute(tx.conn())?,
@@ -112,7 +125,11 @@ pub(super) fn put(
             .do_nothing()
             .execute(conn))?,
     };
-    if stored == 1 { find_by_client_key(tx, &install.client_key) } else { Ok(None) }
+    if stored == 1 {
+        find_by_client_key(tx, &install.client_key)
+    } else {
+        Ok(None)
+    }
 }
 
 pub(super) fn mark_uninstalled(
@@ -139,9 +156,16 @@ pub(super) fn mark_uninstalled(
     if changed == 1 { find(tx, id) } else { Ok(None) }
 }
 
-pub(super) fn allow_reset(tx: &mut Tx<'_>, client_key: &str, now: Micros) -> QueryResult<Option<Installation>> {
+pub(super) fn allow_reset(
+    tx: &mut Tx<'_>,
+    client_key: &str,
+    now: Micros,
+) -> QueryResult<Option<Installation>> {
     diesel::update(installations::table.filter(installations::client_key.eq(client_key)))
-        .set((installations::reset_allowed.eq(true), installations::updated_at.eq(now)))
+        .set((
+            installations::reset_allowed.eq(true),
+            installations::updated_at.eq(now),
+        ))
         .execute(tx.conn())?;
     find_by_client_key(tx, client_key)
 }
@@ -157,16 +181,25 @@ pub(super) fn sealed_after(
         .filter(installations::sealed_secret.is_not_null())
         .order(installations::id)
         .limit(limit)
-        .select((installations::id, installations::client_key, installations::sealed_secret.assume_not_null()))
+        .select((
+            installations::id,
+            installations::client_key,
+            installations::sealed_secret.assume_not_null(),
+        ))
         .load(conn)
 }
 
 /// Puts a newly sealed form in the place of the old one, unless the secret has changed in between.
-pub(super) fn replace_sealed(tx: &mut Tx<'_>, fresh: &[(InstallationId, Vec<u8>, Vec<u8>)]) -> QueryResult<usize> {
+pub(super) fn replace_sealed(
+    tx: &mut Tx<'_>,
+    fresh: &[(InstallationId, Vec<u8>, Vec<u8>)],
+) -> QueryResult<usize> {
     let mut changed = 0;
     for (id, old, new) in fresh {
         changed += diesel::update(
-            installations::table.filter(installations::id.eq(*id)).filter(installations::sealed_secret.eq(Some(old))),
+            installations::table
+                .filter(installations::id.eq(*id))
+                .filter(installations::sealed_secret.eq(Some(old))),
         )
         .set(installations::sealed_secret.eq(Some(new)))
         .execute(tx.conn())?;

@@ -14,7 +14,11 @@ use crate::sentry::event_id::EventId;
 const X_SENTRY_AUTH: HeaderName = HeaderName::from_static("x-sentry-auth");
 
 /// `POST /api/{project}/envelope/`.
-pub async fn envelope(app: web::Data<App>, req: HttpRequest, payload: web::Payload) -> HttpResponse {
+pub async fn envelope(
+    app: web::Data<App>,
+    req: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
     answer(&app, &req, payload, Form::Envelope).await
 }
 
@@ -45,11 +49,18 @@ async fn receive(
     form: Form,
 ) -> Result<Option<EventId>, Refusal> {
     let text = |name: HeaderName| text_of(req.headers(), &name);
-    let credentials =
-        auth::from_request(text(X_SENTRY_AUTH).as_deref(), text(header::AUTHORIZATION).as_deref(), req.query_string())?;
+    let credentials = auth::from_request(
+        text(X_SENTRY_AUTH).as_deref(),
+        text(header::AUTHORIZATION).as_deref(),
+        req.query_string(),
+    )?;
     let head = Head {
         form,
-        project: req.match_info().get("project").unwrap_or_default().to_owned(),
+        project: req
+            .match_info()
+            .get("project")
+            .unwrap_or_default()
+            .to_owned(),
         encoding: text(header::CONTENT_ENCODING),
         credentials,
     };
@@ -65,6 +76,9 @@ async fn receive(
 
 /// A header as text; several lines of one name are one list.
 fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let lines: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let lines: Vec<_> = headers
+        .get_all(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }

@@ -28,7 +28,10 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { units: Arc::new(Semaphore::new(UNITS)), large: Arc::new(Semaphore::new(1)) }
+        Self {
+            units: Arc::new(Semaphore::new(UNITS)),
+            large: Arc::new(Semaphore::new(1)),
+        }
     }
 }
 
@@ -36,11 +39,16 @@ impl Budget {
     /// Waits for the one place where a body may become large.
     pub(super) async fn large(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.large).acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or_else(Refusal::overloaded)
+        turn.ok()
+            .and_then(Result::ok)
+            .ok_or_else(Refusal::overloaded)
     }
 
     fn reserve(&self) -> Reserved {
-        Reserved { units: Arc::clone(&self.units), held: None }
+        Reserved {
+            units: Arc::clone(&self.units),
+            held: None,
+        }
     }
 }
 
@@ -54,10 +62,15 @@ impl Reserved {
     /// Makes the part large enough for `bytes`, or gives back what is more than that.
     pub(super) fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
         let wanted = bytes.div_ceil(UNIT);
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self
+            .held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         if wanted > held {
             let more = u32::try_from(wanted - held).map_err(|_| Refusal::too_large())?;
-            let more = Arc::clone(&self.units).try_acquire_many_owned(more).map_err(|_| Refusal::overloaded())?;
+            let more = Arc::clone(&self.units)
+                .try_acquire_many_owned(more)
+                .map_err(|_| Refusal::overloaded())?;
             match &mut self.held {
                 Some(held) => held.merge(more),
                 None => self.held = Some(more),
@@ -80,12 +93,19 @@ pub(super) async fn read(
     }
     let mut reserved = budget.reserve();
     reserved.resize(announced.unwrap_or(UNIT))?;
-    let bytes = tokio::time::timeout(ARRIVAL, collect(payload, announced.unwrap_or(0), &mut reserved));
+    let bytes = tokio::time::timeout(
+        ARRIVAL,
+        collect(payload, announced.unwrap_or(0), &mut reserved),
+    );
     let bytes = bytes.await.map_err(|_| Refusal::incomplete())??;
     Ok((bytes, reserved))
 }
 
-async fn collect(mut payload: Payload, announced: usize, reserved: &mut Reserved) -> Result<Bytes, Refusal> {
+async fn collect(
+    mut payload: Payload,
+    announced: usize,
+    reserved: &mut Reserved,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0_usize;
@@ -109,7 +129,11 @@ async fn collect(mut payload: Payload, announced: usize, reserved: &mut Reserved
             rest.extend_from_slice(&chunk);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
 }
 
 #[cfg(test)]

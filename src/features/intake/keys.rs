@@ -58,13 +58,20 @@ pub(super) async fn find(app: &App, public_key: &str, project: &str) -> Result<K
         Some(key) => key,
         None => {
             let wanted = public_key.to_owned();
-            let found = app.db.read(move |conn| Ok::<_, DbError>(accounts::find_key(conn, &wanted)?)).await?;
-            let key = found.filter(|key| key.active).map(|key| Key { org: key.org_id, project: key.project_id });
+            let found = app
+                .db
+                .read(move |conn| Ok::<_, DbError>(accounts::find_key(conn, &wanted)?))
+                .await?;
+            let key = found.filter(|key| key.active).map(|key| Key {
+                org: key.org_id,
+                project: key.project_id,
+            });
             keys.remember(public_key, key, now);
             key
         }
     };
-    key.filter(|key| project.parse() == Ok(key.project)).ok_or_else(Refusal::unknown_key)
+    key.filter(|key| project.parse() == Ok(key.project))
+        .ok_or_else(Refusal::unknown_key)
 }
 
 #[cfg(test)]
@@ -76,7 +83,14 @@ mod tests {
         let keys = Keys::default();
         let now = Micros(1);
         assert!(keys.recall("a", now).is_none());
-        keys.remember("a", Some(Key { org: OrgId(1), project: ProjectId(2) }), now);
+        keys.remember(
+            "a",
+            Some(Key {
+                org: OrgId(1),
+                project: ProjectId(2),
+            }),
+            now,
+        );
         keys.remember("b", None, now);
         assert!(keys.recall("a", now).is_some_and(|key| key.is_some()));
         assert!(keys.recall("b", now).is_some_and(|key| key.is_none()));

@@ -62,13 +62,22 @@ impl Head {
             Form::Store => (None, Some(store_event(&body)?)),
             Form::Envelope => {
                 let envelope = Envelope::parse(&body)?;
-                auth::with_envelope(self.credentials.clone(), envelope.header.dsn.as_deref(), &self.project)?;
+                auth::with_envelope(
+                    self.credentials.clone(),
+                    envelope.header.dsn.as_deref(),
+                    &self.project,
+                )?;
                 (envelope.header.event_id, envelope.event())
             }
         };
-        let Some(payload) = payload else { return Ok(Opened { id, event: None }) };
+        let Some(payload) = payload else {
+            return Ok(Opened { id, event: None });
+        };
         let event = NewEvent::read(key.org, key.project, payload, id, now)?;
-        Ok(Opened { id: Some(event.event_id), event: Some(event) })
+        Ok(Opened {
+            id: Some(event.event_id),
+            event: Some(event),
+        })
     }
 
     /// The key that an envelope names in its own header.
@@ -110,9 +119,12 @@ async fn accept(
             keys::find(app, &inside, &head.project).await?
         }
     };
-    let opened = on_right_thread(app, &raw, move |raw, limit| head.open(raw, limit, key, now)).await?;
+    let opened =
+        on_right_thread(app, &raw, move |raw, limit| head.open(raw, limit, key, now)).await?;
     drop(raw);
-    let Some(event) = opened.event else { return Ok(opened.id) };
+    let Some(event) = opened.event else {
+        return Ok(opened.id);
+    };
     reserved.resize(event.body.len())?;
     store(app, event).await?;
     Ok(opened.id)
@@ -149,7 +161,9 @@ async fn store(app: &App, event: NewEvent) -> Result<(), Refusal> {
     let event = Arc::new(event);
     let recorded = {
         let event = Arc::clone(&event);
-        app.db.write_batched(move |tx| Ok::<_, DbError>(groups::record(tx, &event, hint.take())?)).await?
+        app.db
+            .write_batched(move |tx| Ok::<_, DbError>(groups::record(tx, &event, hint.take())?))
+            .await?
     };
     known.learn(&event, recorded);
     match recorded {

@@ -38,13 +38,23 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, decoded_over: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            decoded_over: None,
+        }
     }
 
     /// The key is not known, is switched off, or belongs to another project: one answer, so that nobody can try
     /// out keys and projects apart.
     pub(super) fn unknown_key() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "unknown_key", "no active key of this project")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "unknown_key",
+            "no active key of this project",
+        )
     }
 
     /// There is no room for it now.
@@ -57,15 +67,27 @@ impl Refusal {
     }
 
     pub(super) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than allowed")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is larger than allowed",
+        )
     }
 
     pub(super) fn incomplete() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "incomplete", "the body did not arrive whole")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "incomplete",
+            "the body did not arrive whole",
+        )
     }
 
     pub(super) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "internal error",
+        )
     }
 
     /// True when it is about this limit of a decoder.
@@ -103,13 +125,20 @@ impl From<DecodeError> for Refusal {
             DecodeError::Unsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             DecodeError::Truncated | DecodeError::Corrupt(_) => (StatusCode::BAD_REQUEST, None),
         };
-        Self { decoded_over, ..Self::new(status, error.code(), error.to_string()) }
+        Self {
+            decoded_over,
+            ..Self::new(status, error.code(), error.to_string())
+        }
     }
 }
 
 impl From<EnvelopeError> for Refusal {
     fn from(error: EnvelopeError) -> Self {
-        let status = if error.is_too_large() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let status = if error.is_too_large() {
+            StatusCode::PAYLOAD_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        };
         Self::new(status, error.code(), error.to_string())
     }
 }
@@ -129,7 +158,10 @@ impl From<DbError> for Refusal {
             tracing::error!(error = %error, "an event was not stored; its sender is told to try again");
             let detail = "the database is not available; try again later";
             let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-            return Self { retry_after: Some(RETRY_AFTER_SECS), ..refusal };
+            return Self {
+                retry_after: Some(RETRY_AFTER_SECS),
+                ..refusal
+            };
         }
         tracing::error!(error = %error, "an event was not stored");
         Self::internal()
@@ -142,7 +174,11 @@ pub(super) fn accepted(id: Option<EventId>) -> HttpResponse {
         Some(id) => format!(r#"{{"id":"{id}"}}"#),
         None => "{}".to_owned(),
     };
-    with_cors(HttpResponse::Ok().content_type(header::ContentType::json()).body(body))
+    with_cors(
+        HttpResponse::Ok()
+            .content_type(header::ContentType::json())
+            .body(body),
+    )
 }
 
 /// The answer to a browser that asks whether it may send.
@@ -157,9 +193,18 @@ pub(super) fn preflight() -> HttpResponse {
 
 fn with_cors(mut response: HttpResponse) -> HttpResponse {
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(EXPOSED),
+    );
     // A page that asks for isolation may read the answer all the same.
-    headers.insert(header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    headers.insert(
+        header::CROSS_ORIGIN_RESOURCE_POLICY,
+        HeaderValue::from_static("cross-origin"),
+    );
     response
 }

@@ -21,15 +21,25 @@ struct Query(Vec<(String, String)>);
 
 impl Query {
     fn of(req: &HttpRequest) -> Self {
-        Self(url::form_urlencoded::parse(req.query_string().as_bytes()).into_owned().collect())
+        Self(
+            url::form_urlencoded::parse(req.query_string().as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
@@ -45,7 +55,10 @@ impl Query {
 /// A page of a list with the headers that Sentry's clients follow (sentry.md §10.3).
 fn listed<T: Serialize>(app: &App, req: &HttpRequest, page: &Page<T>, hits: i64) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::LINK, page.link_header(&app.config.absolute(req.path()), req.query_string())))
+        .insert_header((
+            header::LINK,
+            page.link_header(&app.config.absolute(req.path()), req.query_string()),
+        ))
         .insert_header(("X-Hits", hits))
         .json(&page.rows)
 }
@@ -54,9 +67,15 @@ fn listed<T: Serialize>(app: &App, req: &HttpRequest, page: &Page<T>, hits: i64)
 ///
 /// # Errors
 /// 404 when no provider fits.
-pub async fn directory(req: HttpRequest, _access: OrgAccess<need::OrgRead>) -> AppResult<HttpResponse> {
+pub async fn directory(
+    req: HttpRequest,
+    _access: OrgAccess<need::OrgRead>,
+) -> AppResult<HttpResponse> {
     let wanted = Query::of(&req);
-    if wanted.get("provider_key").is_some_and(|key| !key.is_empty() && key != PROVIDER) {
+    if wanted
+        .get("provider_key")
+        .is_some_and(|key| !key.is_empty() && key != PROVIDER)
+    {
         return Err(AppError::not_found().with_body(json!({ "detail": "Providers do not exist" })));
     }
     Ok(HttpResponse::Ok().json(json!({ "providers": [directory_entry()] })))
@@ -66,23 +85,41 @@ pub async fn directory(req: HttpRequest, _access: OrgAccess<need::OrgRead>) -> A
 ///
 /// # Errors
 /// 400 for a cursor that is none.
-pub async fn list(app: web::Data<App>, req: HttpRequest, access: OrgAccess<need::OrgRead>) -> AppResult<HttpResponse> {
+pub async fn list(
+    app: web::Data<App>,
+    req: HttpRequest,
+    access: OrgAccess<need::OrgRead>,
+) -> AppResult<HttpResponse> {
     let (query, org) = (Query::of(&req), access.org.id);
     let request = query.page()?;
     let mut features = query.all("features").peekable();
-    let fits = query.get("provider_key").is_none_or(|key| key.is_empty() || key == PROVIDER)
+    let fits = query
+        .get("provider_key")
+        .is_none_or(|key| key.is_empty() || key == PROVIDER)
         && (features.peek().is_none() || features.any(|feature| FEATURES.contains(&feature)));
-    let links = if fits { app.db.read(move |conn| Ok::<_, AppError>(store::list_links(conn, org)?)).await? } else { Vec::new() };
+    let links = if fits {
+        app.db
+            .read(move |conn| Ok::<_, AppError>(store::list_links(conn, org)?))
+            .await?
+    } else {
+        Vec::new()
+    };
     let hits = i64::try_from(links.len()).unwrap_or(i64::MAX);
     let with_config = query.flag("includeConfig").unwrap_or(true);
     let skip = usize::try_from(request.sql_offset()).unwrap_or(usize::MAX);
     let take = usize::try_from(request.sql_limit()).unwrap_or(usize::MAX);
-    let rows = links.iter().skip(skip).take(take).map(|link| integration(link, with_config)).collect::<AppResult<Vec<_>>>()?;
+    let rows = links
+        .iter()
+        .skip(skip)
+        .take(take)
+        .map(|link| integration(link, with_config))
+        .collect::<AppResult<Vec<_>>>()?;
     Ok(listed(&app, &req, &request.offset_page(rows), hits))
 }
 
 fn integration(link: &Link, with_config: bool) -> AppResult<Value> {
-    let mut value = serde_json::to_value(org_integration_object(link)).map_err(AppError::internal)?;
+    let mut value =
+        serde_json::to_value(org_integration_object(link)).map_err(AppError::internal)?;
     if let (Some(map), false) = (value.as_object_mut(), with_config) {
         map.remove("configOrganization");
         map.insert("configData".to_owned(), Value::Null);
@@ -91,7 +128,9 @@ fn integration(link: &Link, with_config: bool) -> AppResult<Value> {
 }
 
 async fn require_link(app: &App, org: OrgId, id: LinkId) -> AppResult<Link> {
-    app.db.read(move |conn| store::find_link(conn, org, id)?.ok_or_else(AppError::not_found)).await
+    app.db
+        .read(move |conn| store::find_link(conn, org, id)?.ok_or_else(AppError::not_found))
+        .await
 }
 
 /// `GET …/integrations/{id}/`.
@@ -125,9 +164,23 @@ pub async fn configure(
             tx.lock_key(&format!("links.config:{id}"))?;
             let link = store::find_link(tx, org, id)?.ok_or_else(AppError::not_found)?;
             let config = link.config().changed(&changes)?;
-            store::set_link_config(tx, org, id, &serde_json::to_string(&config).map_err(AppError::internal)?, now)?;
+            store::set_link_config(
+                tx,
+                org,
+                id,
+                &serde_json::to_string(&config).map_err(AppError::internal)?,
+                now,
+            )?;
             let data = Value::Object(changes.clone());
-            audit::record(tx, Some(org), &actor, "links.configure", &id.to_string(), &data, now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.configure",
+                &id.to_string(),
+                &data,
+                now,
+            )?;
             store::find_link(tx, org, id)?.ok_or_else(AppError::not_found)
         })
         .await?;
@@ -162,11 +215,19 @@ pub async fn search(
     if link.status != LinkStatus::Active {
         return Ok(HttpResponse::Ok().json(json!({ "repos": [] })));
     }
-    let found = repos::search_repositories(&app, access.org.id, id, query.get("search").unwrap_or_default()).await;
+    let found = repos::search_repositories(
+        &app,
+        access.org.id,
+        id,
+        query.get("search").unwrap_or_default(),
+    )
+    .await;
     let mut found = match found {
         Ok(found) => found,
         Err(LinkError::Off(_)) => return Ok(HttpResponse::Ok().json(json!({ "repos": [] }))),
-        Err(error @ LinkError::Upstream(_)) if !error.is_temporary() => return Err(AppError::invalid(error.to_string())),
+        Err(error @ LinkError::Upstream(_)) if !error.is_temporary() => {
+            return Err(AppError::invalid(error.to_string()));
+        }
         Err(error) => return Err(error.into()),
     };
     if query.flag("installableOnly") == Some(true) {
@@ -186,7 +247,13 @@ pub async fn list_repos(
 ) -> AppResult<HttpResponse> {
     let (query, org) = (Query::of(&req), access.org.id);
     let request = query.page()?;
-    let text = |name: &str| query.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |name: &str| {
+        query
+            .get(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let status = match query.get("status") {
         None | Some("active") => Some(Some(RepoStatus::Active)),
         Some("deleted") => Some(Some(RepoStatus::Removed)),
@@ -199,10 +266,21 @@ pub async fn list_repos(
     };
     let (rows, hits) = match (status, link) {
         (Some(status), Some(link)) => {
-            let filter = RepoFilter { query: text("query"), status, link, ..RepoFilter::default() };
+            let filter = RepoFilter {
+                query: text("query"),
+                status,
+                link,
+                ..RepoFilter::default()
+            };
             app.db
                 .read(move |conn| {
-                    let rows = store::list_repos(conn, org, &filter, request.sql_offset(), request.sql_limit())?;
+                    let rows = store::list_repos(
+                        conn,
+                        org,
+                        &filter,
+                        request.sql_offset(),
+                        request.sql_limit(),
+                    )?;
                     Ok::<_, AppError>((rows, store::count_repos(conn, org, &filter)?))
                 })
                 .await?
@@ -210,7 +288,9 @@ pub async fn list_repos(
         // A status or id that nothing has.
         _ => (Vec::new(), 0),
     };
-    let page = request.offset_page(rows).map(|repo| repository_object(&repo));
+    let page = request
+        .offset_page(rows)
+        .map(|repo| repository_object(&repo));
     Ok(listed(&app, &req, &page, hits))
 }
 
@@ -229,15 +309,30 @@ pub async fn add_repo(
         _ => None,
     };
     if text("provider").is_none_or(|provider| provider != REPO_PROVIDER && provider != PROVIDER) {
-        return Err(AppError::invalid("Unknown provider").with_body(json!({ "error_type": "validation" })));
+        return Err(
+            AppError::invalid("Unknown provider").with_body(json!({ "error_type": "validation" }))
+        );
     }
     let no_link = || {
         AppError::not_found().with_body(json!({ "error_type": "not found", "errors": { "__all__": "Integration matching query does not exist." } }))
     };
-    let link = text("installation").and_then(|id| id.parse::<LinkId>().ok()).ok_or_else(no_link)?;
-    let identifier = text("identifier").filter(|name| !name.is_empty()).ok_or_else(|| validation("identifier is required"))?;
+    let link = text("installation")
+        .and_then(|id| id.parse::<LinkId>().ok())
+        .ok_or_else(no_link)?;
+    let identifier = text("identifier")
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| validation("identifier is required"))?;
     let actor = access.caller.name();
-    match repos::add_repository(&app, access.org.id, link, &identifier, &actor, HookStart::Now).await {
+    match repos::add_repository(
+        &app,
+        access.org.id,
+        link,
+        &identifier,
+        &actor,
+        HookStart::Now,
+    )
+    .await
+    {
         Ok(repo) => Ok(HttpResponse::Created().json(repository_object(&repo))),
         Err(LinkError::NotFound) => Err(no_link()),
         Err(error) => Err(creation_error(error)),
@@ -245,7 +340,8 @@ pub async fn add_repo(
 }
 
 fn validation(text: &str) -> AppError {
-    AppError::invalid(text.to_owned()).with_body(json!({ "error_type": "validation", "errors": { "__all__": text } }))
+    AppError::invalid(text.to_owned())
+        .with_body(json!({ "error_type": "validation", "errors": { "__all__": text } }))
 }
 
 /// A failure of adding a repository in the shapes of sentry.md §8.4.
@@ -254,12 +350,18 @@ fn creation_error(error: LinkError) -> AppError {
     match error {
         LinkError::App(error) => {
             let unknown = error.code() == "internal";
-            if unknown { error.with_body(json!({ "error_type": "unknown" })) } else { error }
+            if unknown {
+                error.with_body(json!({ "error_type": "unknown" }))
+            } else {
+                error
+            }
         }
-        LinkError::Exists => AppError::invalid(text.clone())
-            .with_body(json!({ "detail": { "code": "repo_exists", "message": text, "extra": {} } })),
-        error if error.is_temporary() => AppError::from(error)
-            .with_body(json!({ "error_type": "service unavailable", "errors": { "__all__": text } })),
+        LinkError::Exists => AppError::invalid(text.clone()).with_body(
+            json!({ "detail": { "code": "repo_exists", "message": text, "extra": {} } }),
+        ),
+        error if error.is_temporary() => AppError::from(error).with_body(
+            json!({ "error_type": "service unavailable", "errors": { "__all__": text } }),
+        ),
         _ => validation(&text),
     }
 }
@@ -275,22 +377,36 @@ pub async fn edit_repo(
     body: web::Json<Map<String, Value>>,
 ) -> AppResult<HttpResponse> {
     let (org, id, actor) = (access.org.id, RepoId(path.1), access.caller.name());
-    let repo = app.db.read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found)).await?;
+    let repo = app
+        .db
+        .read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found))
+        .await?;
     if repo.status == RepoStatus::Removed {
         return Err(AppError::invalid("The repository is being removed."));
     }
     let change = RepoChange {
-        hidden: match body.get("status").map(|status| status.as_str().unwrap_or_default()) {
+        hidden: match body
+            .get("status")
+            .map(|status| status.as_str().unwrap_or_default())
+        {
             None => None,
             Some("visible" | "active") => Some(false),
             Some("hidden") => Some(true),
-            Some(_) => return Err(AppError::field("status", "Must be visible, active or hidden.")),
+            Some(_) => {
+                return Err(AppError::field(
+                    "status",
+                    "Must be visible, active or hidden.",
+                ));
+            }
         },
         name: short_text(&body, "name")?,
         url: short_text(&body, "url")?,
     };
     if let Some(wanted) = body.get("integrationId").filter(|wanted| !wanted.is_null()) {
-        let wanted = wanted.as_str().map_or_else(|| wanted.as_i64(), |text| text.parse().ok()).map(LinkId);
+        let wanted = wanted
+            .as_str()
+            .map_or_else(|| wanted.as_i64(), |text| text.parse().ok())
+            .map(LinkId);
         relink(&app, org, &repo, wanted, &actor).await?;
     }
     let repo = repos::edit(&app, org, id, change, &actor).await?;
@@ -300,22 +416,37 @@ pub async fn edit_repo(
 fn short_text(body: &Map<String, Value>, name: &str) -> AppResult<Option<String>> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if !text.trim().is_empty() && text.chars().count() <= MAX_NAME => {
+        Some(Value::String(text))
+            if !text.trim().is_empty() && text.chars().count() <= MAX_NAME =>
+        {
             Ok(Some(text.trim().to_owned()))
         }
-        Some(_) => Err(AppError::field(name, format!("Must be a text of 1 to {MAX_NAME} characters."))),
+        Some(_) => Err(AppError::field(
+            name,
+            format!("Must be a text of 1 to {MAX_NAME} characters."),
+        )),
     }
 }
 
-async fn relink(app: &App, org: OrgId, repo: &super::Repo, wanted: Option<LinkId>, actor: &str) -> AppResult<()> {
+async fn relink(
+    app: &App,
+    org: OrgId,
+    repo: &super::Repo,
+    wanted: Option<LinkId>,
+    actor: &str,
+) -> AppResult<()> {
     let wanted = wanted.ok_or_else(|| AppError::invalid("Invalid integration id"))?;
     if repo.link_id == Some(wanted) {
         return Ok(());
     }
     match repos::relink(app, org, repo, wanted, actor).await {
         Ok(()) => Ok(()),
-        Err(LinkError::NotFound | LinkError::Off(_)) => Err(AppError::invalid("Invalid integration id")),
-        Err(error @ LinkError::Upstream(_)) if !error.is_temporary() => Err(AppError::invalid(error.to_string())),
+        Err(LinkError::NotFound | LinkError::Off(_)) => {
+            Err(AppError::invalid("Invalid integration id"))
+        }
+        Err(error @ LinkError::Upstream(_)) if !error.is_temporary() => {
+            Err(AppError::invalid(error.to_string()))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -329,6 +460,7 @@ pub async fn remove_repo(
     access: OrgAccess<need::Integrations>,
     path: web::Path<(String, i64)>,
 ) -> AppResult<HttpResponse> {
-    let repo = repos::remove_repository(&app, access.org.id, RepoId(path.1), &access.caller.name()).await?;
+    let repo = repos::remove_repository(&app, access.org.id, RepoId(path.1), &access.caller.name())
+        .await?;
     Ok(HttpResponse::build(StatusCode::ACCEPTED).json(repository_object(&repo)))
 }

@@ -14,8 +14,7 @@ use crate::kit::jobs::Verdict;
 
 /// What a caller is told to wait when Bitbucket has trouble and did not say how long.
 const RETRY_AFTER_SECS: u64 = 30;
-const REFUSED: &str =
-    "Bitbucket does not accept our signature any more. Install the app again in the workspace, or disconnect it here.";
+const REFUSED: &str = "Bitbucket does not accept our signature any more. Install the app again in the workspace, or disconnect it here.";
 
 /// A link and a client that calls in its name.
 #[derive(Debug, Clone)]
@@ -97,7 +96,10 @@ impl LinkError {
             Self::Upstream(error) => {
                 let reason = describe(&error);
                 Ok(match error.verdict(u32::try_from(attempt).unwrap_or(1)) {
-                    Retry::Retry(after) => Verdict::Retry { after: Some(after), reason },
+                    Retry::Retry(after) => Verdict::Retry {
+                        after: Some(after),
+                        reason,
+                    },
                     Retry::Never | Retry::GoneForever => Verdict::Drop(reason),
                 })
             }
@@ -137,7 +139,9 @@ pub(super) fn describe(error: &bitbucket::Error) -> String {
         (Some(status), message) => format!("Bitbucket answered {status}: {message}."),
         (None, _) => String::new(),
     };
-    format!("{said} {}", error.advice()).trim().replace("..", ".")
+    format!("{said} {}", error.advice())
+        .trim()
+        .replace("..", ".")
 }
 
 /// A failed call as an answer: 503 with `Retry-After` when it may work later, else 502.
@@ -145,7 +149,9 @@ pub(super) fn describe(error: &bitbucket::Error) -> String {
 pub fn upstream_error(error: &bitbucket::Error) -> AppError {
     let detail = describe(error);
     let answer = if is_temporary(error) {
-        let wait = error.retry_after().unwrap_or(Duration::from_secs(RETRY_AFTER_SECS));
+        let wait = error
+            .retry_after()
+            .unwrap_or(Duration::from_secs(RETRY_AFTER_SECS));
         AppError::unavailable(detail, wait.as_secs().max(1))
     } else {
         AppError::upstream(detail)
@@ -167,11 +173,19 @@ pub async fn client_for_link(app: &App, org: OrgId, id: LinkId) -> Result<Connec
 }
 
 fn off(link: &Link) -> LinkError {
-    LinkError::Off(link.status_reason.clone().unwrap_or_else(|| "The connection is disabled.".to_owned()))
+    LinkError::Off(
+        link.status_reason
+            .clone()
+            .unwrap_or_else(|| "The connection is disabled.".to_owned()),
+    )
 }
 
 /// Also for a link that was disconnected, so that its hooks can be removed.
-pub(super) async fn client_for_any_link(app: &App, org: OrgId, id: LinkId) -> Result<Connected, LinkError> {
+pub(super) async fn client_for_any_link(
+    app: &App,
+    org: OrgId,
+    id: LinkId,
+) -> Result<Connected, LinkError> {
     let (link, install) = app
         .db
         .read(move |conn| {
@@ -184,28 +198,45 @@ pub(super) async fn client_for_any_link(app: &App, org: OrgId, id: LinkId) -> Re
         })
         .await?;
     // A tenant id that moved to another workspace must not act for the old one.
-    let install = install.filter(|install| install.installation.principal_uuid == link.workspace_uuid);
+    let install =
+        install.filter(|install| install.installation.principal_uuid == link.workspace_uuid);
     let credential = match install {
-        Some(install) => install.credential(&app.sealer).map_err(AppError::internal)?,
+        Some(install) => install
+            .credential(&app.sealer)
+            .map_err(AppError::internal)?,
         None => None,
     };
-    let Some(credential) = credential else { return Err(off(&link)) };
-    Ok(Connected { link, cloud: app.bitbucket.for_credential(credential) })
+    let Some(credential) = credential else {
+        return Err(off(&link));
+    };
+    Ok(Connected {
+        link,
+        cloud: app.bitbucket.for_credential(credential),
+    })
 }
 
 /// A client for an active repository, and how paths name it: by uuids, which survive renames.
 ///
 /// # Errors
 /// As [`client_for_link`]; also [`LinkError::Off`] for a repository that is not in use.
-pub async fn client_for_repo(app: &App, org: OrgId, id: RepoId) -> Result<(Repo, RepoRef, Connected), LinkError> {
+pub async fn client_for_repo(
+    app: &App,
+    org: OrgId,
+    id: RepoId,
+) -> Result<(Repo, RepoRef, Connected), LinkError> {
     let repo = app
         .db
         .read(move |conn| store::find_repo(conn, org, id)?.ok_or(LinkError::NotFound))
         .await?;
     if repo.status != RepoStatus::Active {
-        return Err(LinkError::Off(format!("The repository {} is not in use.", repo.name)));
+        return Err(LinkError::Off(format!(
+            "The repository {} is not in use.",
+            repo.name
+        )));
     }
-    let link = repo.link_id.ok_or_else(|| LinkError::Off(format!("The repository {} is not linked.", repo.name)))?;
+    let link = repo
+        .link_id
+        .ok_or_else(|| LinkError::Off(format!("The repository {} is not linked.", repo.name)))?;
     let connected = client_for_link(app, org, link).await?;
     let reference = reference(&connected.link, &repo)?;
     Ok((repo, reference, connected))
@@ -213,12 +244,20 @@ pub async fn client_for_repo(app: &App, org: OrgId, id: RepoId) -> Result<(Repo,
 
 pub(super) fn reference(link: &Link, repo: &Repo) -> Result<RepoRef, LinkError> {
     let external = repo.external_id.as_deref().unwrap_or_default();
-    RepoRef::from_full_name(&format!("{}/{external}", link.workspace_uuid))
-        .map_err(|error| LinkError::Off(format!("The repository {} cannot be named: {error}", repo.name)))
+    RepoRef::from_full_name(&format!("{}/{external}", link.workspace_uuid)).map_err(|error| {
+        LinkError::Off(format!(
+            "The repository {} cannot be named: {error}",
+            repo.name
+        ))
+    })
 }
 
 /// Notes on the link whether Bitbucket still accepts its signature, when that has changed.
-pub(super) async fn remember<T>(app: &App, link: &Link, result: &Result<T, bitbucket::Error>) -> AppResult<()> {
+pub(super) async fn remember<T>(
+    app: &App,
+    link: &Link,
+    result: &Result<T, bitbucket::Error>,
+) -> AppResult<()> {
     let reason = match result {
         Ok(_) => None,
         Err(error) if error.kind() == Kind::Unauthorized => Some(REFUSED),
@@ -228,5 +267,7 @@ pub(super) async fn remember<T>(app: &App, link: &Link, result: &Result<T, bitbu
         return Ok(());
     }
     let (org, id, now) = (link.org_id, link.id, app.clock.now());
-    app.db.write(move |tx| Ok(store::set_link_reason(tx, org, id, reason, now)?)).await
+    app.db
+        .write(move |tx| Ok(store::set_link_reason(tx, org, id, reason, now)?))
+        .await
 }

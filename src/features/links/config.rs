@@ -8,7 +8,10 @@ use crate::error::{AppError, AppResult};
 /// Which way things are kept in step. What is not stored has its default here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent switches of a foreign contract")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five independent switches of a foreign contract"
+)]
 pub struct LinkConfig {
     /// A resolved or reopened error changes its tickets.
     pub sync_status_forward: bool,
@@ -76,9 +79,7 @@ impl LinkConfig {
 
     /// The fields of the settings form.
     pub(super) fn fields() -> Vec<Value> {
-        let switch = |name: &str, label: &str, help: &str| {
-            json!({ "name": name, "type": "boolean", "label": label, "help": help, "default": false })
-        };
+        let switch = |name: &str, label: &str, help: &str| json!({ "name": name, "type": "boolean", "label": label, "help": help, "default": false });
         vec![
             switch(
                 "sync_status_forward",
@@ -90,9 +91,21 @@ impl LinkConfig {
                 "Tickets change errors",
                 "When a Bitbucket issue is closed or reopened, its error follows.",
             ),
-            switch("sync_forward_assignment", "Assign tickets", "Who is assigned to an error is assigned to its issues."),
-            switch("sync_reverse_assignment", "Assign errors", "Who is assigned to an issue is assigned to its error."),
-            switch("sync_comments", "Comments to tickets", "Notes on an error are posted on its Bitbucket issues."),
+            switch(
+                "sync_forward_assignment",
+                "Assign tickets",
+                "Who is assigned to an error is assigned to its issues.",
+            ),
+            switch(
+                "sync_reverse_assignment",
+                "Assign errors",
+                "Who is assigned to an issue is assigned to its error.",
+            ),
+            switch(
+                "sync_comments",
+                "Comments to tickets",
+                "Notes on an error are posted on its Bitbucket issues.",
+            ),
             json!({
                 "name": "resolution_strategy", "type": "select", "label": "Resolve",
                 "help": "How an error is resolved when its issue is closed.",
@@ -126,13 +139,35 @@ mod tests {
     #[test]
     fn changes_are_merged_and_checked() {
         let config = LinkConfig::default();
-        let changed = config.changed(&map(json!({ "sync_comments": true, "resolution_strategy": "resolve_next_release" }))).unwrap();
+        let changed = config
+            .changed(&map(
+                json!({ "sync_comments": true, "resolution_strategy": "resolve_next_release" }),
+            ))
+            .unwrap();
         assert!(changed.sync_comments && changed.sync_status_forward);
-        assert_eq!(changed.resolution_strategy, ResolutionStrategy::ResolveNextRelease);
-        assert_eq!(LinkConfig::read(&serde_json::to_string(&changed).unwrap()), changed);
-        assert!(config.changed(&map(json!({ "sync_coments": true }))).is_err());
-        assert!(config.changed(&map(json!({ "sync_comments": "yes" }))).is_err());
-        assert!(config.changed(&map(json!({ "resolution_strategy": "never" }))).is_err());
+        assert_eq!(
+            changed.resolution_strategy,
+            ResolutionStrategy::ResolveNextRelease
+        );
+        assert_eq!(
+            LinkConfig::read(&serde_json::to_string(&changed).unwrap()),
+            changed
+        );
+        assert!(
+            config
+                .changed(&map(json!({ "sync_coments": true })))
+                .is_err()
+        );
+        assert!(
+            config
+                .changed(&map(json!({ "sync_comments": "yes" })))
+                .is_err()
+        );
+        assert!(
+            config
+                .changed(&map(json!({ "resolution_strategy": "never" })))
+                .is_err()
+        );
     }
 
     #[test]

@@ -38,17 +38,29 @@ fn seal_context(repo: RepoId) -> String {
 }
 
 fn open(sealer: &Sealer, repo: RepoId, sealed: &[u8]) -> AppResult<Secret> {
-    let plain = sealer.open(&seal_context(repo), sealed).map_err(AppError::internal)?;
-    String::from_utf8(plain).map(Secret::new).map_err(AppError::internal)
+    let plain = sealer
+        .open(&seal_context(repo), sealed)
+        .map_err(AppError::internal)?;
+    String::from_utf8(plain)
+        .map(Secret::new)
+        .map_err(AppError::internal)
 }
 
 /// Where the repositories of an organization deliver.
 pub(super) fn delivery_url(app: &App, org: OrgId) -> String {
-    app.config.absolute(&format!("/extensions/bitbucket/organizations/{org}/webhook/"))
+    app.config.absolute(&format!(
+        "/extensions/bitbucket/organizations/{org}/webhook/"
+    ))
 }
 
 /// Gives a repository a secret if it has none and asks for its hook; part of the write that makes it active.
-pub(super) fn want(tx: &mut Tx<'_>, sealer: &Sealer, org: OrgId, repo: RepoId, now: Micros) -> AppResult<()> {
+pub(super) fn want(
+    tx: &mut Tx<'_>,
+    sealer: &Sealer,
+    org: OrgId,
+    repo: RepoId,
+    now: Micros,
+) -> AppResult<()> {
     let sealed = sealer.seal(&seal_context(repo), random_hex(SECRET_BYTES).as_bytes());
     Ok(store::want_hook(tx, org, repo, &sealed, now)?)
 }
@@ -60,8 +72,15 @@ pub(super) fn want(tx: &mut Tx<'_>, sealer: &Sealer, org: OrgId, repo: RepoId, n
 /// [`LinkError`]; [`LinkError::Off`] for a repository that is not in use.
 pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), LinkError> {
     let (repo, reference, connected) = client_for_repo(app, org, repo_id).await?;
-    let Some(hook) = app.db.read(move |conn| Ok::<_, LinkError>(store::find_hook(conn, org, repo_id)?)).await? else {
-        return Err(LinkError::Off(format!("The repository {} wants no hook.", repo.name)));
+    let Some(hook) = app
+        .db
+        .read(move |conn| Ok::<_, LinkError>(store::find_hook(conn, org, repo_id)?))
+        .await?
+    else {
+        return Err(LinkError::Off(format!(
+            "The repository {} wants no hook.",
+            repo.name
+        )));
     };
     let secret = open(&app.sealer, repo_id, &hook.sealed_secret)?;
     let url = delivery_url(app, org);
@@ -71,7 +90,16 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
     match registered {
         Ok(uuid) => {
             app.db
-                .write(move |tx| Ok::<_, LinkError>(store::hook_registered(tx, org, &hook, &uuid, now.plus(PREVIOUS_LIFE), now)?))
+                .write(move |tx| {
+                    Ok::<_, LinkError>(store::hook_registered(
+                        tx,
+                        org,
+                        &hook,
+                        &uuid,
+                        now.plus(PREVIOUS_LIFE),
+                        now,
+                    )?)
+                })
                 .await?;
             forget_cached(app);
             Ok(())
@@ -79,10 +107,23 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
         Err(error) => {
             let error = LinkError::from(error);
             // While it will be tried again the hook stays pending, with the reason beside it.
-            let state = if error.is_temporary() { HookState::Pending } else { HookState::Failed };
+            let state = if error.is_temporary() {
+                HookState::Pending
+            } else {
+                HookState::Failed
+            };
             let text = error.to_string();
             app.db
-                .write(move |tx| Ok::<_, LinkError>(store::hook_state(tx, org, repo_id, state, Some(&text), now)?))
+                .write(move |tx| {
+                    Ok::<_, LinkError>(store::hook_state(
+                        tx,
+                        org,
+                        repo_id,
+                        state,
+                        Some(&text),
+                        now,
+                    )?)
+                })
                 .await?;
             Err(error)
         }
@@ -92,7 +133,18 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
 /// Says that nobody tries any more.
 pub(super) async fn give_up(app: &App, org: OrgId, repo: RepoId, reason: &str) -> AppResult<()> {
     let (reason, now) = (reason.to_owned(), app.clock.now());
-    app.db.write(move |tx| Ok(store::hook_state(tx, org, repo, HookState::Failed, Some(&reason), now)?)).await
+    app.db
+        .write(move |tx| {
+            Ok(store::hook_state(
+                tx,
+                org,
+                repo,
+                HookState::Failed,
+                Some(&reason),
+                now,
+            )?)
+        })
+        .await
 }
 
 async fn register(
@@ -132,7 +184,10 @@ async fn our_hooks(
     let mut ours: Vec<String> = listing
         .items
         .into_iter()
-        .filter(|hook| hook.url.as_deref() == Some(url) || (hook.uuid.is_some() && hook.uuid.as_deref() == remembered))
+        .filter(|hook| {
+            hook.url.as_deref() == Some(url)
+                || (hook.uuid.is_some() && hook.uuid.as_deref() == remembered)
+        })
         .filter_map(|hook| hook.uuid)
         .collect();
     ours.sort_by_key(|uuid| Some(uuid.as_str()) != remembered);
@@ -147,7 +202,12 @@ async fn put(
     events: &[&str],
     secret: &Secret,
 ) -> Result<String, bitbucket::Error> {
-    let spec = HookSpec { description: DESCRIPTION, url, events, secret };
+    let spec = HookSpec {
+        description: DESCRIPTION,
+        url,
+        events,
+        secret,
+    };
     if let Some(uuid) = existing {
         match cloud.update_hook(reference, uuid, &spec).await {
             // Deleted since we looked.
@@ -190,8 +250,24 @@ pub async fn repair_hook(app: &App, org: OrgId, id: RepoId, actor: &str) -> AppR
         .write(move |tx| {
             let (repo, link) = in_use(tx, org, id)?;
             want(tx, &sealer, org, id, now)?;
-            enqueue(tx, &EnsureHook { org, repo: id, link }, now)?;
-            audit::record(tx, Some(org), &actor, "links.repair_hook", &repo.name, &json!({}), now)?;
+            enqueue(
+                tx,
+                &EnsureHook {
+                    org,
+                    repo: id,
+                    link,
+                },
+                now,
+            )?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.repair_hook",
+                &repo.name,
+                &json!({}),
+                now,
+            )?;
             Ok::<_, AppError>(repo)
         })
         .await?;
@@ -203,7 +279,10 @@ fn in_use(conn: &mut Conn, org: OrgId, id: RepoId) -> AppResult<(Repo, LinkId)> 
     let repo = store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found)?;
     match (repo.link_id, repo.status) {
         (Some(link), RepoStatus::Active) => Ok((repo, link)),
-        _ => Err(AppError::conflict(format!("The repository {} is not in use.", repo.name))),
+        _ => Err(AppError::conflict(format!(
+            "The repository {} is not in use.",
+            repo.name
+        ))),
     }
 }
 
@@ -224,8 +303,24 @@ pub async fn rotate_secret(app: &App, org: OrgId, id: RepoId, actor: &str) -> Ap
             if !store::rotate_secret(tx, org, &hook, &fresh, &hook.sealed_secret, now)? {
                 return Err(busy());
             }
-            enqueue(tx, &EnsureHook { org, repo: id, link }, now)?;
-            audit::record(tx, Some(org), &actor, "links.rotate_secret", &repo.name, &json!({}), now)?;
+            enqueue(
+                tx,
+                &EnsureHook {
+                    org,
+                    repo: id,
+                    link,
+                },
+                now,
+            )?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.rotate_secret",
+                &repo.name,
+                &json!({}),
+                now,
+            )?;
             Ok(repo)
         })
         .await?;
@@ -256,7 +351,12 @@ pub fn forget_cached(app: &App) {
 ///
 /// # Errors
 /// 503 when the database does not answer; 500 when a secret cannot be opened.
-pub async fn repo_secrets(app: &App, org: OrgId, uuid: &str, fresh: bool) -> AppResult<Option<Arc<RepoSecrets>>> {
+pub async fn repo_secrets(
+    app: &App,
+    org: OrgId,
+    uuid: &str,
+    fresh: bool,
+) -> AppResult<Option<Arc<RepoSecrets>>> {
     let (cache, now) = (app.cache::<SecretsCache>(), app.clock.now());
     let key = format!("{org}/{uuid}");
     if let Some(found) = cache.0.get(&key, now).filter(|_| !fresh) {
@@ -264,8 +364,13 @@ pub async fn repo_secrets(app: &App, org: OrgId, uuid: &str, fresh: bool) -> App
     }
     let ticket = cache.0.ticket();
     let uuid = uuid.to_owned();
-    let row = app.db.read(move |conn| read_secrets(conn, org, &uuid)).await?;
-    let Some((repo, hook)) = row else { return Ok(None) };
+    let row = app
+        .db
+        .read(move |conn| read_secrets(conn, org, &uuid))
+        .await?;
+    let Some((repo, hook)) = row else {
+        return Ok(None);
+    };
     let mut secrets = vec![open(&app.sealer, repo.id, &hook.sealed_secret)?];
     if let Some(previous) = &hook.sealed_previous
         && hook.previous_until.is_none_or(|until| now < until)
@@ -278,11 +383,14 @@ pub async fn repo_secrets(app: &App, org: OrgId, uuid: &str, fresh: bool) -> App
 }
 
 fn read_secrets(conn: &mut Conn, org: OrgId, uuid: &str) -> AppResult<Option<(Repo, Hook)>> {
-    let Some(repo) = store::find_repo_by_external(conn, org, uuid)?.filter(|repo| repo.status == RepoStatus::Active)
+    let Some(repo) = store::find_repo_by_external(conn, org, uuid)?
+        .filter(|repo| repo.status == RepoStatus::Active)
     else {
         return Ok(None);
     };
-    let Some(link) = repo.link_id else { return Ok(None) };
+    let Some(link) = repo.link_id else {
+        return Ok(None);
+    };
     if store::find_link(conn, org, link)?.is_none_or(|link| link.status != LinkStatus::Active) {
         return Ok(None);
     }
@@ -303,7 +411,9 @@ impl Fold for Deliveries {
 
     fn flush(self, conn: &mut Conn) -> diesel::QueryResult<()> {
         // In the order of ids, so that two processes cannot wait for each other.
-        self.0.into_iter().try_for_each(|(repo, at)| store::touch_delivery(conn, repo, at))
+        self.0
+            .into_iter()
+            .try_for_each(|(repo, at)| store::touch_delivery(conn, repo, at))
     }
 }
 
@@ -320,18 +430,29 @@ pub async fn reseal(app: &App) -> AppResult<usize> {
     const SLICE: i64 = 100;
     let (mut after, mut changed) = (RepoId(0), 0);
     loop {
-        let hooks = app.db.read(move |conn| Ok::<_, AppError>(store::hooks_after(conn, after, SLICE)?)).await?;
-        let Some(last) = hooks.last() else { return Ok(changed) };
+        let hooks = app
+            .db
+            .read(move |conn| Ok::<_, AppError>(store::hooks_after(conn, after, SLICE)?))
+            .await?;
+        let Some(last) = hooks.last() else {
+            return Ok(changed);
+        };
         after = last.repo_id;
         let mut fresh = Vec::new();
         for hook in hooks {
             let old = std::iter::once(&hook.sealed_secret).chain(&hook.sealed_previous);
-            if !old.into_iter().any(|sealed| app.sealer.needs_reseal(sealed)) {
+            if !old
+                .into_iter()
+                .any(|sealed| app.sealer.needs_reseal(sealed))
+            {
                 continue;
             }
             let again = |sealed: &[u8]| {
                 let plain = open(&app.sealer, hook.repo_id, sealed)?;
-                Ok::<_, AppError>(app.sealer.seal(&seal_context(hook.repo_id), plain.expose_bytes()))
+                Ok::<_, AppError>(
+                    app.sealer
+                        .seal(&seal_context(hook.repo_id), plain.expose_bytes()),
+                )
             };
             let secret = again(&hook.sealed_secret)?;
             let previous = hook.sealed_previous.as_deref().map(again).transpose()?;

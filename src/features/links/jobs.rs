@@ -150,10 +150,19 @@ impl RemoveHook {
             })
             .await?;
         // Taken back into use meanwhile.
-        let (RepoStatus::Removed | RepoStatus::Hidden, Some(hook)) = (repo.status, hook) else { return Ok(()) };
+        let (RepoStatus::Removed | RepoStatus::Hidden, Some(hook)) = (repo.status, hook) else {
+            return Ok(());
+        };
         let connected = client_for_any_link(app, org, self.link).await?;
         let reference = client::reference(&connected.link, &repo)?;
-        let deleted = hooks::delete(app, &connected.cloud, org, &reference, hook.hook_uuid.as_deref()).await;
+        let deleted = hooks::delete(
+            app,
+            &connected.cloud,
+            org,
+            &reference,
+            hook.hook_uuid.as_deref(),
+        )
+        .await;
         remember(app, &connected.link, &deleted).await?;
         deleted?;
         Ok(self.forget(app).await?)
@@ -164,8 +173,9 @@ impl RemoveHook {
         let (org, id) = (self.org, self.repo);
         app.db
             .write(move |tx| {
-                let unused = store::find_repo(tx, org, id)?
-                    .is_none_or(|repo| matches!(repo.status, RepoStatus::Removed | RepoStatus::Hidden));
+                let unused = store::find_repo(tx, org, id)?.is_none_or(|repo| {
+                    matches!(repo.status, RepoStatus::Removed | RepoStatus::Hidden)
+                });
                 if unused {
                     store::forget_hook(tx, org, id)?;
                 }
@@ -197,7 +207,13 @@ impl Job for CheckHooks {
         let now = app.clock.now();
         let stale = app
             .db
-            .read(move |conn| Ok::<_, AppError>(store::stale_hooks(conn, now.minus(CHECK_AFTER), CHECK_AT_ONCE)?))
+            .read(move |conn| {
+                Ok::<_, AppError>(store::stale_hooks(
+                    conn,
+                    now.minus(CHECK_AFTER),
+                    CHECK_AT_ONCE,
+                )?)
+            })
             .await?;
         if stale.is_empty() {
             return Ok(Verdict::Done);
@@ -205,7 +221,15 @@ impl Job for CheckHooks {
         app.db
             .write(move |tx| {
                 for (org, repo, link) in &stale {
-                    enqueue(tx, &EnsureHook { org: *org, repo: *repo, link: *link }, now)?;
+                    enqueue(
+                        tx,
+                        &EnsureHook {
+                            org: *org,
+                            repo: *repo,
+                            link: *link,
+                        },
+                        now,
+                    )?;
                 }
                 Ok::<_, AppError>(())
             })

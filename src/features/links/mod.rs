@@ -36,14 +36,19 @@ use crate::kit::jobs::{cancel_ordered, enqueue};
 
 pub use client::{Connected, LinkError, client_for_link, client_for_repo, upstream_error};
 pub use config::LinkConfig;
-pub use hooks::{RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal, rotate_secret};
+pub use hooks::{
+    RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal,
+    rotate_secret,
+};
 pub use jobs::{CheckHooks, EnsureHook, RemoveHook, SyncRepos};
 pub use repos::{
-    FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release, search_repositories,
+    FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release,
+    search_repositories,
 };
 pub use store::{
-    Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo, find_repo_by_external,
-    find_repo_by_name, hooks_of, list_links, list_repos, repos_by_ids, repos_of_link,
+    Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
+    find_repo_by_external, find_repo_by_name, hooks_of, list_links, list_repos, repos_by_ids,
+    repos_of_link,
 };
 pub use wire::{integration_object, org_integration_object, repository_object};
 
@@ -113,8 +118,18 @@ pub fn order_key(link: LinkId) -> String {
 ///
 /// # Errors
 /// 409 when the app was removed or installed again meanwhile.
-pub async fn connect(app: &App, org: OrgId, installation: &Installation, actor: &str) -> AppResult<Link> {
-    let (id, generation, actor, now) = (installation.id, installation.generation, actor.to_owned(), app.clock.now());
+pub async fn connect(
+    app: &App,
+    org: OrgId,
+    installation: &Installation,
+    actor: &str,
+) -> AppResult<Link> {
+    let (id, generation, actor, now) = (
+        installation.id,
+        installation.generation,
+        actor.to_owned(),
+        app.clock.now(),
+    );
     let link = app
         .db
         .write(move |tx| {
@@ -128,7 +143,13 @@ pub async fn connect(app: &App, org: OrgId, installation: &Installation, actor: 
     Ok(link)
 }
 
-fn link_to(tx: &mut Tx<'_>, org: OrgId, installation: &Installation, actor: &str, now: Micros) -> AppResult<Link> {
+fn link_to(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    installation: &Installation,
+    actor: &str,
+    now: Micros,
+) -> AppResult<Link> {
     let facts = store::LinkFacts {
         installation_id: installation.id,
         external_id: &installation.client_key,
@@ -141,8 +162,23 @@ fn link_to(tx: &mut Tx<'_>, org: OrgId, installation: &Installation, actor: &str
     let (link, renewed) = store::put_link(tx, org, &facts, actor, now)?;
     if renewed {
         let data = json!({ "workspace": link.name, "workspaceUuid": link.workspace_uuid });
-        audit::record(tx, Some(org), actor, "links.connect", &link.id.to_string(), &data, now)?;
-        store::move_repos(tx, org, link.id, &[RepoStatus::Disabled], RepoStatus::Active, now)?;
+        audit::record(
+            tx,
+            Some(org),
+            actor,
+            "links.connect",
+            &link.id.to_string(),
+            &data,
+            now,
+        )?;
+        store::move_repos(
+            tx,
+            org,
+            link.id,
+            &[RepoStatus::Disabled],
+            RepoStatus::Active,
+            now,
+        )?;
     }
     enqueue(tx, &SyncRepos { org, link: link.id }, now)?;
     Ok(link)
@@ -162,10 +198,26 @@ pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppRe
             store::set_link_status(tx, org, id, LinkStatus::Removed, None, now)?;
             let in_use = [RepoStatus::Active, RepoStatus::Disabled, RepoStatus::Hidden];
             for repo in store::move_repos(tx, org, id, &in_use, RepoStatus::Removed, now)? {
-                enqueue(tx, &RemoveHook { org, repo, link: id }, now)?;
+                enqueue(
+                    tx,
+                    &RemoveHook {
+                        org,
+                        repo,
+                        link: id,
+                    },
+                    now,
+                )?;
             }
             let data = json!({ "workspace": link.name });
-            audit::record(tx, Some(org), &actor, "links.disconnect", &id.to_string(), &data, now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.disconnect",
+                &id.to_string(),
+                &data,
+                now,
+            )?;
             Ok::<_, AppError>(())
         })
         .await?;
@@ -177,7 +229,11 @@ pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppRe
 ///
 /// # Errors
 /// When a statement fails.
-pub fn follow_installation(tx: &mut Tx<'_>, installation: &Installation, now: Micros) -> AppResult<()> {
+pub fn follow_installation(
+    tx: &mut Tx<'_>,
+    installation: &Installation,
+    now: Micros,
+) -> AppResult<()> {
     const ACTOR: &str = "Bitbucket";
     for link in store::links_of_installation(tx, installation.id)? {
         let (org, id) = (link.org_id, link.id);
@@ -191,9 +247,24 @@ pub fn follow_installation(tx: &mut Tx<'_>, installation: &Installation, now: Mi
         match (reason, link.status) {
             (Some(reason), LinkStatus::Active) => {
                 store::set_link_status(tx, org, id, LinkStatus::Disabled, Some(reason), now)?;
-                store::move_repos(tx, org, id, &[RepoStatus::Active], RepoStatus::Disabled, now)?;
+                store::move_repos(
+                    tx,
+                    org,
+                    id,
+                    &[RepoStatus::Active],
+                    RepoStatus::Disabled,
+                    now,
+                )?;
                 cancel_ordered(tx, &order_key(id))?;
-                audit::record(tx, Some(org), ACTOR, "links.disable", &id.to_string(), &json!({ "reason": reason }), now)?;
+                audit::record(
+                    tx,
+                    Some(org),
+                    ACTOR,
+                    "links.disable",
+                    &id.to_string(),
+                    &json!({ "reason": reason }),
+                    now,
+                )?;
             }
             // Also for a link that was active all the time: names may have changed, hooks may be gone.
             (None, LinkStatus::Active | LinkStatus::Disabled) => {
@@ -207,5 +278,7 @@ pub fn follow_installation(tx: &mut Tx<'_>, installation: &Installation, now: Mi
 
 /// The organization's link to an installation, if it is in use.
 pub(crate) fn is_linked(links: &[Link], installation: InstallationId) -> bool {
-    links.iter().any(|link| link.installation_id == Some(installation) && link.status == LinkStatus::Active)
+    links
+        .iter()
+        .any(|link| link.installation_id == Some(installation) && link.status == LinkStatus::Active)
 }

@@ -9,11 +9,16 @@ use serde_json::{Value, json};
 
 use super::repos::{self, FoundRepo, HookStart};
 use super::store::{self, Hook, Link, Repo, RepoFilter};
-use super::{HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus, disconnect, repair_hook, rotate_secret};
+use super::{
+    HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus, disconnect, repair_hook,
+    rotate_secret,
+};
 use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{CsrfForm, Flash, OrgAccess, OrgId, Scope, Shell, SignedIn, need, redirect_with};
+use crate::features::accounts::{
+    CsrfForm, Flash, OrgAccess, OrgId, Scope, Shell, SignedIn, need, redirect_with,
+};
 use crate::kit::clock::Micros;
 use crate::kit::web::cursor::PageRequest;
 
@@ -28,7 +33,14 @@ const ADD_PARALLEL: usize = 4;
 /// Repositories on one page.
 const PAGE: &str = "50";
 
-fn shell<R>(app: &App, req: &HttpRequest, title: &str, active: &'static str, access: &OrgAccess<R>, signed_in: &SignedIn) -> Shell {
+fn shell<R>(
+    app: &App,
+    req: &HttpRequest,
+    title: &str,
+    active: &'static str,
+    access: &OrgAccess<R>,
+    signed_in: &SignedIn,
+) -> Shell {
     Shell::new(app, req, title, active)
         .user(&signed_in.user)
         .org(&access.org)
@@ -38,7 +50,8 @@ fn shell<R>(app: &App, req: &HttpRequest, title: &str, active: &'static str, acc
 fn host(app: &App) -> String {
     let url = &app.config.bitbucket_web_url;
     let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[derive(Serialize)]
@@ -61,7 +74,9 @@ struct ConnectionPart {
 impl ConnectionPart {
     fn new(app: &App, link: &Link, repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Self {
         let host = host(app);
-        let problems = repos.iter().filter(|repo| needs_repair(repo, hooks.get(&repo.id)));
+        let problems = repos
+            .iter()
+            .filter(|repo| needs_repair(repo, hooks.get(&repo.id)));
         Self {
             id: link.id.to_string(),
             name: link.name.clone(),
@@ -78,7 +93,8 @@ impl ConnectionPart {
             installed_at: link.created_at,
             repo_count: repos.len(),
             hook_problems: problems.count(),
-            ends_on: (host == CLOUD_HOST && link.status == LinkStatus::Active).then_some(CONNECT_ENDS),
+            ends_on: (host == CLOUD_HOST && link.status == LinkStatus::Active)
+                .then_some(CONNECT_ENDS),
             host,
         }
     }
@@ -97,7 +113,9 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
         (RepoStatus::Active, Some(HookState::None) | None) => ("failed", "missing"),
         _ => ("off", "off"),
     };
-    let detail = hook.and_then(|hook| hook.last_error.clone()).filter(|_| repo.status == RepoStatus::Active);
+    let detail = hook
+        .and_then(|hook| hook.last_error.clone())
+        .filter(|_| repo.status == RepoStatus::Active);
     // A hook whose setting up has met an error need not wait for the next try.
     let can_repair = needs_repair(repo, hook) || (state == "pending" && detail.is_some());
     json!({ "state": state, "label": label, "detail": detail, "can_repair": can_repair })
@@ -106,7 +124,9 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
 fn tracker_part(repo: &Repo) -> Value {
     match repo.has_tracker {
         Some(true) => json!({ "state": "on", "label": "on", "detail": null }),
-        Some(false) => json!({ "state": "off", "label": "off", "detail": "The repository has no issue tracker" }),
+        Some(false) => {
+            json!({ "state": "off", "label": "off", "detail": "The repository has no issue tracker" })
+        }
         None => json!({ "state": "off", "label": "unknown", "detail": null }),
     }
 }
@@ -152,7 +172,10 @@ pub async fn list(
             Ok::<_, AppError>(rows)
         })
         .await?;
-    let connections: Vec<_> = rows.iter().map(|(link, repos, hooks)| ConnectionPart::new(&app, link, repos, hooks)).collect();
+    let connections: Vec<_> = rows
+        .iter()
+        .map(|(link, repos, hooks)| ConnectionPart::new(&app, link, repos, hooks))
+        .collect();
     let on_cloud = host(&app) == CLOUD_HOST && !connections.is_empty();
     let content = json!({
         "connections": connections,
@@ -160,7 +183,15 @@ pub async fn list(
         "descriptor_url": app.config.absolute(DESCRIPTOR_PATH),
         "can_manage": can_manage(&access),
     });
-    shell(&app, &req, "Connections", "connections", &access, &signed_in).page(&app, "links/list.html", content)
+    shell(
+        &app,
+        &req,
+        "Connections",
+        "connections",
+        &access,
+        &signed_in,
+    )
+    .page(&app, "links/list.html", content)
 }
 
 fn ids(repos: &[Repo]) -> Vec<RepoId> {
@@ -201,10 +232,15 @@ pub async fn detail(
         .await?;
     let manages = can_manage(&access);
     let (results, error) = match &query.search {
-        Some(text) if manages && link.status == LinkStatus::Active => found(&app, org, id, text).await?,
+        Some(text) if manages && link.status == LinkStatus::Active => {
+            found(&app, org, id, text).await?
+        }
         _ => (None, None),
     };
-    let rows: Vec<_> = repos.iter().map(|repo| repo_part(repo, hooks.get(&repo.id), None)).collect();
+    let rows: Vec<_> = repos
+        .iter()
+        .map(|repo| repo_part(repo, hooks.get(&repo.id), None))
+        .collect();
     let content = json!({
         "connection": ConnectionPart::new(&app, &link, &repos, &hooks),
         "sync": progress(&repos, &hooks),
@@ -213,16 +249,18 @@ pub async fn detail(
         "capabilities": capabilities(&repos, &hooks),
         "can_manage": manages,
     });
-    shell(&app, &req, &link.name, "connections", &access, &signed_in).page(&app, "links/detail.html", content)
+    shell(&app, &req, &link.name, "connections", &access, &signed_in).page(
+        &app,
+        "links/detail.html",
+        content,
+    )
 }
 
 type Results = (Option<Vec<Value>>, Option<String>);
 
 /// What a search found, or what to tell the person instead.
 async fn found(app: &App, org: OrgId, link: LinkId, text: &str) -> AppResult<Results> {
-    let row = |repo: FoundRepo| {
-        json!({ "identifier": repo.identifier, "is_installed": repo.is_installed, "default_branch": repo.default_branch })
-    };
+    let row = |repo: FoundRepo| json!({ "identifier": repo.identifier, "is_installed": repo.is_installed, "default_branch": repo.default_branch });
     match repos::search_repositories(app, org, link, text).await {
         Ok(found) => Ok((Some(found.into_iter().map(row).collect()), None)),
         Err(LinkError::App(error)) => Err(error),
@@ -232,32 +270,54 @@ async fn found(app: &App, org: OrgId, link: LinkId, text: &str) -> AppResult<Res
 
 /// How far the hooks are, while some are being set up.
 fn progress(repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Option<Value> {
-    let active: Vec<&Hook> =
-        repos.iter().filter(|repo| repo.status == RepoStatus::Active).filter_map(|repo| hooks.get(&repo.id)).collect();
+    let active: Vec<&Hook> = repos
+        .iter()
+        .filter(|repo| repo.status == RepoStatus::Active)
+        .filter_map(|repo| hooks.get(&repo.id))
+        .collect();
     let pending = |hook: &&&Hook| hook.state == HookState::Pending && hook.last_error.is_none();
-    let started = active.iter().filter(pending).map(|hook| hook.updated_at).min()?;
+    let started = active
+        .iter()
+        .filter(pending)
+        .map(|hook| hook.updated_at)
+        .min()?;
     let done = active.len() - active.iter().filter(pending).count();
     Some(json!({ "done": done, "total": active.len(), "started_at": started }))
 }
 
 fn capabilities(repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Vec<Value> {
-    let active: Vec<&Repo> = repos.iter().filter(|repo| repo.status == RepoStatus::Active).collect();
+    let active: Vec<&Repo> = repos
+        .iter()
+        .filter(|repo| repo.status == RepoStatus::Active)
+        .collect();
     if active.is_empty() {
         return Vec::new();
     }
-    let checked = active.iter().filter_map(|repo| hooks.get(&repo.id)?.checked_at).max();
+    let checked = active
+        .iter()
+        .filter_map(|repo| hooks.get(&repo.id)?.checked_at)
+        .max();
     let total = active.len();
-    let broken = active.iter().filter(|repo| needs_repair(repo, hooks.get(&repo.id))).count();
-    let trackers = active.iter().filter(|repo| repo.has_tracker == Some(true)).count();
-    let part = |name: &str, on: bool, reason: Option<String>| {
-        json!({ "name": name, "state": if on { "on" } else { "off" }, "reason": reason, "checked_at": checked })
-    };
+    let broken = active
+        .iter()
+        .filter(|repo| needs_repair(repo, hooks.get(&repo.id)))
+        .count();
+    let trackers = active
+        .iter()
+        .filter(|repo| repo.has_tracker == Some(true))
+        .count();
+    let part = |name: &str, on: bool, reason: Option<String>| json!({ "name": name, "state": if on { "on" } else { "off" }, "reason": reason, "checked_at": checked });
     vec![
-        part("Commits of pushes", broken < total, (broken > 0).then(|| format!("{broken} of {total} webhooks need repair"))),
+        part(
+            "Commits of pushes",
+            broken < total,
+            (broken > 0).then(|| format!("{broken} of {total} webhooks need repair")),
+        ),
         part(
             "Create and link issues",
             trackers > 0,
-            (trackers < total).then(|| format!("{trackers} of {total} repositories have an issue tracker")),
+            (trackers < total)
+                .then(|| format!("{trackers} of {total} repositories have an issue tracker")),
         ),
     ]
 }
@@ -282,7 +342,10 @@ pub async fn done(
         })
         .await?;
     // What was here before the link can only have been adopted.
-    let adopted = repos.iter().filter(|repo| repo.created_at < link.created_at).count();
+    let adopted = repos
+        .iter()
+        .filter(|repo| repo.created_at < link.created_at)
+        .count();
     let content = json!({
         "workspace": { "name": link.name },
         "organization": { "slug": access.org.slug, "name": access.org.name },
@@ -290,7 +353,11 @@ pub async fn done(
         "adopted": adopted,
     });
     let title = format!("{} is connected", link.name);
-    shell(&app, &req, &title, "connections", &access, &signed_in).page(&app, "installs/link_done.html", content)
+    shell(&app, &req, &title, "connections", &access, &signed_in).page(
+        &app,
+        "installs/link_done.html",
+        content,
+    )
 }
 
 /// Query of the list of repositories.
@@ -330,12 +397,21 @@ pub async fn repositories(
     let (rows, hooks, links) = app
         .db
         .read(move |conn| {
-            let rows = store::list_repos(conn, org, &filter, request.sql_offset(), request.sql_limit())?;
+            let rows = store::list_repos(
+                conn,
+                org,
+                &filter,
+                request.sql_offset(),
+                request.sql_limit(),
+            )?;
             let hooks = store::hooks_of(conn, org, &ids(&rows))?;
             Ok::<_, AppError>((rows, by_repo(hooks), store::list_links(conn, org)?))
         })
         .await?;
-    let names: HashMap<LinkId, &str> = links.iter().map(|link| (link.id, link.name.as_str())).collect();
+    let names: HashMap<LinkId, &str> = links
+        .iter()
+        .map(|link| (link.id, link.name.as_str()))
+        .collect();
     let page = request.offset_page(rows);
     let href = |edge: crate::kit::web::cursor::Edge| {
         let kept: String = url::form_urlencoded::Serializer::new(String::new())
@@ -349,7 +425,13 @@ pub async fn repositories(
     let rows: Vec<_> = page
         .rows
         .iter()
-        .map(|repo| repo_part(repo, hooks.get(&repo.id), repo.link_id.and_then(|link| names.get(&link).copied())))
+        .map(|repo| {
+            repo_part(
+                repo,
+                hooks.get(&repo.id),
+                repo.link_id.and_then(|link| names.get(&link).copied()),
+            )
+        })
         .collect();
     let content = json!({
         "repos": rows,
@@ -362,7 +444,11 @@ pub async fn repositories(
         "paging": { "prev": prev, "next": next },
         "can_manage": can_manage(&access),
     });
-    shell(&app, &req, "Repositories", "repos", &access, &signed_in).page(&app, "links/repos.html", content)
+    shell(&app, &req, "Repositories", "repos", &access, &signed_in).page(
+        &app,
+        "links/repos.html",
+        content,
+    )
 }
 
 /// Form of the found repositories.
@@ -384,12 +470,15 @@ pub async fn add(
 ) -> AppResult<HttpResponse> {
     let (org, link, actor) = (access.org.id, LinkId(path.1), access.caller.name());
     let chosen: Vec<String> = form.0.repos.into_iter().take(ADD_AT_ONCE).collect();
-    app.db.read(move |conn| store::find_link(conn, org, link)?.ok_or_else(AppError::not_found)).await?;
+    app.db
+        .read(move |conn| store::find_link(conn, org, link)?.ok_or_else(AppError::not_found))
+        .await?;
     let results: Vec<(String, Result<Repo, LinkError>)> = stream::iter(chosen)
         .map(|name| {
             let (app, actor) = (App::clone(&app), actor.clone());
             async move {
-                let added = repos::add_repository(&app, org, link, &name, &actor, HookStart::Now).await;
+                let added =
+                    repos::add_repository(&app, org, link, &name, &actor, HookStart::Now).await;
                 (name, added)
             }
         })
@@ -401,18 +490,34 @@ pub async fn add(
 }
 
 fn summary(results: &[(String, Result<Repo, LinkError>)]) -> Flash {
-    let added = results.iter().filter(|(_, result)| matches!(result, Ok(_) | Err(LinkError::Exists))).count();
+    let added = results
+        .iter()
+        .filter(|(_, result)| matches!(result, Ok(_) | Err(LinkError::Exists)))
+        .count();
     let failed = results.iter().find_map(|(name, result)| match result {
         Err(error) if !matches!(error, LinkError::Exists) => Some((name, error)),
         _ => None,
     });
-    let word = if added == 1 { "repository" } else { "repositories" };
+    let word = if added == 1 {
+        "repository"
+    } else {
+        "repositories"
+    };
     match failed {
         None if added == 0 => Flash::warn("Choose at least one repository."),
-        None => Flash::ok(format!("{added} {word} added. The webhooks are being set up.")),
+        None => Flash::ok(format!(
+            "{added} {word} added. The webhooks are being set up."
+        )),
         Some((name, error)) => {
-            let text = format!("{added} {word} added, {} not. {name}: {error}", results.len() - added);
-            if added == 0 { Flash::error(text) } else { Flash::warn(text) }
+            let text = format!(
+                "{added} {word} added, {} not. {name}: {error}",
+                results.len() - added
+            );
+            if added == 0 {
+                Flash::error(text)
+            } else {
+                Flash::warn(text)
+            }
         }
     }
 }
@@ -428,7 +533,11 @@ pub struct RowForm {
 fn back_to(slug: &str, link: LinkId, back: &str) -> String {
     let own = format!("/o/{slug}/");
     let safe = back.starts_with(&own) && !back.contains(['\\', '\r', '\n']);
-    if safe { back.to_owned() } else { format!("{own}connections/{link}/") }
+    if safe {
+        back.to_owned()
+    } else {
+        format!("{own}connections/{link}/")
+    }
 }
 
 /// Registers the hook of a repository again.
@@ -443,8 +552,15 @@ pub async fn repair(
 ) -> AppResult<HttpResponse> {
     let (link, id) = require_row(&app, access.org.id, &path).await?;
     let repo = repair_hook(&app, access.org.id, id, &access.caller.name()).await?;
-    let flash = Flash::ok(format!("The webhook of {} is being set up again.", repo.name));
-    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+    let flash = Flash::ok(format!(
+        "The webhook of {} is being set up again.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
 }
 
 /// Makes a new secret for the hook of a repository.
@@ -459,8 +575,15 @@ pub async fn rotate(
 ) -> AppResult<HttpResponse> {
     let (link, id) = require_row(&app, access.org.id, &path).await?;
     let repo = rotate_secret(&app, access.org.id, id, &access.caller.name()).await?;
-    let flash = Flash::ok(format!("The webhook of {} gets a new secret; the old one is good for another hour.", repo.name));
-    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+    let flash = Flash::ok(format!(
+        "The webhook of {} gets a new secret; the old one is good for another hour.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
 }
 
 /// Removes a repository from use.
@@ -475,15 +598,33 @@ pub async fn remove(
 ) -> AppResult<HttpResponse> {
     let (link, id) = require_row(&app, access.org.id, &path).await?;
     let repo = repos::remove_repository(&app, access.org.id, id, &access.caller.name()).await?;
-    let flash = Flash::ok(format!("{} is removed. Its commits and tickets stay.", repo.name));
-    Ok(redirect_with(&app, &back_to(&access.org.slug, link, &form.0.back), &flash))
+    let flash = Flash::ok(format!(
+        "{} is removed. Its commits and tickets stay.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
 }
 
 /// The repository of the path, if it belongs to the connection of the path.
-async fn require_row(app: &App, org: OrgId, path: &(String, i64, i64)) -> AppResult<(LinkId, RepoId)> {
+async fn require_row(
+    app: &App,
+    org: OrgId,
+    path: &(String, i64, i64),
+) -> AppResult<(LinkId, RepoId)> {
     let (link, id) = (LinkId(path.1), RepoId(path.2));
-    let repo = app.db.read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found)).await?;
-    if repo.link_id == Some(link) { Ok((link, id)) } else { Err(AppError::not_found()) }
+    let repo = app
+        .db
+        .read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found))
+        .await?;
+    if repo.link_id == Some(link) {
+        Ok((link, id))
+    } else {
+        Err(AppError::not_found())
+    }
 }
 
 /// Form without fields of its own.
@@ -502,5 +643,9 @@ pub async fn disconnect_submit(
 ) -> AppResult<HttpResponse> {
     disconnect(&app, access.org.id, LinkId(path.1), &access.caller.name()).await?;
     let flash = Flash::ok("The workspace is disconnected. Its webhooks are being removed.");
-    Ok(redirect_with(&app, &format!("/o/{}/connections/", access.org.slug), &flash))
+    Ok(redirect_with(
+        &app,
+        &format!("/o/{}/connections/", access.org.slug),
+        &flash,
+    ))
 }

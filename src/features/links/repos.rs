@@ -13,9 +13,9 @@ use super::store::{self, Link, Repo, RepoFacts, Taken};
 use super::{EnsureHook, HookState, LinkError, LinkId, RemoveHook, RepoId, RepoStatus};
 use crate::app::App;
 use crate::atlassian::lifecycle::BracedUuid;
+use crate::bitbucket::RepoRef;
 use crate::bitbucket::page::Caps;
 use crate::bitbucket::wire::Repository;
-use crate::bitbucket::RepoRef;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::features::audit;
@@ -57,12 +57,18 @@ pub struct FoundRepo {
 /// What Bitbucket says about a repository; `None` when the answer lacks what identifies it.
 pub(super) fn facts(app: &App, repository: &Repository) -> Option<RepoFacts> {
     let uuid = BracedUuid::parse(repository.uuid.as_deref()?)?;
-    let name = repository.full_name.clone().filter(|name| RepoRef::from_full_name(name).is_ok())?;
+    let name = repository
+        .full_name
+        .clone()
+        .filter(|name| RepoRef::from_full_name(name).is_ok())?;
     Some(RepoFacts {
         external_id: uuid.as_str().to_owned(),
         url: app.bitbucket.web_repository(&name),
         name,
-        main_branch: repository.mainbranch.as_ref().and_then(|branch| branch.name.clone()),
+        main_branch: repository
+            .mainbranch
+            .as_ref()
+            .and_then(|branch| branch.name.clone()),
         has_tracker: repository.has_issues,
     })
 }
@@ -71,15 +77,36 @@ pub(super) fn facts(app: &App, repository: &Repository) -> Option<RepoFacts> {
 ///
 /// # Errors
 /// [`LinkError`].
-pub async fn search_repositories(app: &App, org: OrgId, link: LinkId, text: &str) -> Result<Vec<FoundRepo>, LinkError> {
+pub async fn search_repositories(
+    app: &App,
+    org: OrgId,
+    link: LinkId,
+    text: &str,
+) -> Result<Vec<FoundRepo>, LinkError> {
     let connected = client_for_link(app, org, link).await?;
-    let found = connected.cloud.search_repositories(&connected.link.workspace_uuid, text, Caps::DEFAULT).await;
+    let found = connected
+        .cloud
+        .search_repositories(&connected.link.workspace_uuid, text, Caps::DEFAULT)
+        .await;
     remember(app, &connected.link, &found).await?;
-    let found: Vec<RepoFacts> = found?.items.iter().filter_map(|repository| facts(app, repository)).collect();
-    let filter = store::RepoFilter { status: Some(RepoStatus::Active), ..store::RepoFilter::default() };
-    let active = app.db.read(move |conn| Ok::<_, LinkError>(store::list_repos(conn, org, &filter, 0, i64::MAX)?)).await?;
-    let installed: HashSet<String> =
-        active.into_iter().filter(|repo| repo.link_id.is_some()).filter_map(|repo| repo.external_id).collect();
+    let found: Vec<RepoFacts> = found?
+        .items
+        .iter()
+        .filter_map(|repository| facts(app, repository))
+        .collect();
+    let filter = store::RepoFilter {
+        status: Some(RepoStatus::Active),
+        ..store::RepoFilter::default()
+    };
+    let active = app
+        .db
+        .read(move |conn| Ok::<_, LinkError>(store::list_repos(conn, org, &filter, 0, i64::MAX)?))
+        .await?;
+    let installed: HashSet<String> = active
+        .into_iter()
+        .filter(|repo| repo.link_id.is_some())
+        .filter_map(|repo| repo.external_id)
+        .collect();
     Ok(found
         .into_iter()
         .map(|found| FoundRepo {
@@ -106,26 +133,42 @@ pub async fn add_repository(
     actor: &str,
     start: HookStart,
 ) -> Result<Repo, LinkError> {
-    let reference = RepoRef::from_full_name(identifier.trim())
-        .map_err(|_| LinkError::Invalid("The repository must be named as workspace/repository.".to_owned()))?;
+    let reference = RepoRef::from_full_name(identifier.trim()).map_err(|_| {
+        LinkError::Invalid("The repository must be named as workspace/repository.".to_owned())
+    })?;
     let connected = client_for_link(app, org, link).await?;
     let fetched = connected.cloud.repository(&reference).await;
     remember(app, &connected.link, &fetched).await?;
     let fetched = fetched?;
     require_same_workspace(&connected, &fetched)?;
-    let facts = facts(app, &fetched)
-        .ok_or_else(|| LinkError::Invalid("Bitbucket's answer has no uuid or no name of the repository.".to_owned()))?;
+    let facts = facts(app, &fetched).ok_or_else(|| {
+        LinkError::Invalid(
+            "Bitbucket's answer has no uuid or no name of the repository.".to_owned(),
+        )
+    })?;
     let (sealer, actor, now) = (Arc::clone(&app.sealer), actor.to_owned(), app.clock.now());
     let repo = app
         .db
         .write(move |tx| {
-            let at = if start == HookStart::Now { now } else { now.plus(Duration::from_secs(60)) };
+            let at = if start == HookStart::Now {
+                now
+            } else {
+                now.plus(Duration::from_secs(60))
+            };
             match take(tx, &sealer, &connected.link, &facts, at, now)? {
                 Taken::Exists(_) => Err(LinkError::Exists),
                 Taken::Twin(repo) => Ok(repo),
                 Taken::Revived(repo) | Taken::Adopted(repo) | Taken::Inserted(repo) => {
                     let data = json!({ "repository": repo.name, "externalId": repo.external_id });
-                    audit::record(tx, Some(org), &actor, "links.add_repository", &repo.id.to_string(), &data, now)?;
+                    audit::record(
+                        tx,
+                        Some(org),
+                        &actor,
+                        "links.add_repository",
+                        &repo.id.to_string(),
+                        &data,
+                        now,
+                    )?;
                     Ok(repo)
                 }
             }
@@ -136,11 +179,15 @@ pub async fn add_repository(
 }
 
 fn require_same_workspace(connected: &Connected, fetched: &Repository) -> Result<(), LinkError> {
-    let workspace = fetched.workspace.as_ref().and_then(|workspace| workspace.uuid.as_deref());
+    let workspace = fetched
+        .workspace
+        .as_ref()
+        .and_then(|workspace| workspace.uuid.as_deref());
     match workspace {
-        Some(uuid) if uuid != connected.link.workspace_uuid => {
-            Err(LinkError::Invalid(format!("The repository does not belong to the workspace {}.", connected.link.name)))
-        }
+        Some(uuid) if uuid != connected.link.workspace_uuid => Err(LinkError::Invalid(format!(
+            "The repository does not belong to the workspace {}.",
+            connected.link.name
+        ))),
         _ => Ok(()),
     }
 }
@@ -157,7 +204,16 @@ pub(super) fn take(
     let taken = store::take_repo(tx, link.org_id, link.id, facts, now)?;
     if let Taken::Revived(repo) | Taken::Adopted(repo) | Taken::Inserted(repo) = &taken {
         hooks::want(tx, sealer, link.org_id, repo.id, now)?;
-        enqueue_at(tx, &EnsureHook { org: link.org_id, repo: repo.id, link: link.id }, hook_at, now)?;
+        enqueue_at(
+            tx,
+            &EnsureHook {
+                org: link.org_id,
+                repo: repo.id,
+                link: link.id,
+            },
+            hook_at,
+            now,
+        )?;
     }
     Ok(taken)
 }
@@ -167,7 +223,15 @@ pub(super) fn take(
 /// # Errors
 /// 404 for another tenant's repository or one that is removed already.
 pub async fn remove_repository(app: &App, org: OrgId, id: RepoId, actor: &str) -> AppResult<Repo> {
-    change_status(app, org, id, actor, "links.remove_repository", RepoStatus::Removed).await
+    change_status(
+        app,
+        org,
+        id,
+        actor,
+        "links.remove_repository",
+        RepoStatus::Removed,
+    )
+    .await
 }
 
 async fn change_status(
@@ -185,7 +249,8 @@ async fn change_status(
             let repo = store::find_repo(tx, org, id)?
                 .filter(|repo| repo.status != RepoStatus::Removed)
                 .ok_or_else(AppError::not_found)?;
-            let changed = store::edit_repo(tx, org, id, status, &repo.name, repo.url.as_deref(), now)?;
+            let changed =
+                store::edit_repo(tx, org, id, status, &repo.name, repo.url.as_deref(), now)?;
             drop_hook(tx, &repo, now)?;
             let data = json!({ "repository": repo.name });
             audit::record(tx, Some(org), &actor, action, &id.to_string(), &data, now)?;
@@ -198,9 +263,19 @@ async fn change_status(
 
 /// Leaves the deletion of the hook to a job.
 pub(super) fn drop_hook(tx: &mut Tx<'_>, repo: &Repo, now: Micros) -> AppResult<()> {
-    let Some(link) = repo.link_id else { return Ok(()) };
+    let Some(link) = repo.link_id else {
+        return Ok(());
+    };
     store::hook_state(tx, repo.org_id, repo.id, HookState::Pending, None, now)?;
-    Ok(enqueue(tx, &RemoveHook { org: repo.org_id, repo: repo.id, link }, now)?)
+    Ok(enqueue(
+        tx,
+        &RemoveHook {
+            org: repo.org_id,
+            repo: repo.id,
+            link,
+        },
+        now,
+    )?)
 }
 
 /// The repository that a release names, made when nobody has heard of it. When its workspace is linked later it
@@ -208,7 +283,13 @@ pub(super) fn drop_hook(tx: &mut Tx<'_>, repo: &Repo, now: Micros) -> AppResult<
 ///
 /// # Errors
 /// When a statement fails.
-pub fn repo_for_release(tx: &mut Tx<'_>, org: OrgId, name: &str, url: Option<&str>, now: Micros) -> AppResult<Repo> {
+pub fn repo_for_release(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    name: &str,
+    url: Option<&str>,
+    now: Micros,
+) -> AppResult<Repo> {
     tx.lock_key(&format!("links.release_repo:{org}"))?;
     if let Some(known) = store::find_repo_by_name(tx, org, name)? {
         return Ok(known);
@@ -221,12 +302,25 @@ pub fn repo_for_release(tx: &mut Tx<'_>, org: OrgId, name: &str, url: Option<&st
 ///
 /// # Errors
 /// When a statement fails.
-pub fn note_rename(tx: &mut Tx<'_>, app: &App, repo: &Repo, full_name: &str, now: Micros) -> AppResult<bool> {
+pub fn note_rename(
+    tx: &mut Tx<'_>,
+    app: &App,
+    repo: &Repo,
+    full_name: &str,
+    now: Micros,
+) -> AppResult<bool> {
     if repo.name == full_name || RepoRef::from_full_name(full_name).is_err() {
         return Ok(false);
     }
     let url = app.bitbucket.web_repository(full_name);
-    Ok(store::rename_repo(tx, repo.org_id, repo.id, full_name, &url, now)?)
+    Ok(store::rename_repo(
+        tx,
+        repo.org_id,
+        repo.id,
+        full_name,
+        &url,
+        now,
+    )?)
 }
 
 /// A change of a repository (`PUT`, sentry.md §8.4).
@@ -238,7 +332,13 @@ pub(super) struct RepoChange {
 }
 
 /// Hides or shows a repository, or renames it.
-pub(super) async fn edit(app: &App, org: OrgId, id: RepoId, change: RepoChange, actor: &str) -> AppResult<Repo> {
+pub(super) async fn edit(
+    app: &App,
+    org: OrgId,
+    id: RepoId,
+    change: RepoChange,
+    actor: &str,
+) -> AppResult<Repo> {
     let (actor, now, sealer) = (actor.to_owned(), app.clock.now(), Arc::clone(&app.sealer));
     let repo = app
         .db
@@ -256,12 +356,28 @@ pub(super) async fn edit(app: &App, org: OrgId, id: RepoId, change: RepoChange, 
                 (false, RepoStatus::Hidden, _) => drop_hook(tx, &repo, now)?,
                 (false, RepoStatus::Active, Some(link)) => {
                     hooks::want(tx, &sealer, org, id, now)?;
-                    enqueue(tx, &EnsureHook { org, repo: id, link }, now)?;
+                    enqueue(
+                        tx,
+                        &EnsureHook {
+                            org,
+                            repo: id,
+                            link,
+                        },
+                        now,
+                    )?;
                 }
                 _ => {}
             }
             let data = json!({ "status": status, "name": name });
-            audit::record(tx, Some(org), &actor, "links.edit_repository", &id.to_string(), &data, now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.edit_repository",
+                &id.to_string(),
+                &data,
+                now,
+            )?;
             Ok::<_, AppError>(changed)
         })
         .await?;
@@ -277,22 +393,37 @@ pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, L
     let (unlinked, own) = app
         .db
         .read(move |conn| {
-            Ok::<_, LinkError>((store::unlinked_repos(conn, org, UNLINKED_AT_ONCE)?, store::repos_of_link(conn, org, link)?))
+            Ok::<_, LinkError>((
+                store::unlinked_repos(conn, org, UNLINKED_AT_ONCE)?,
+                store::repos_of_link(conn, org, link)?,
+            ))
         })
         .await?;
     if unlinked.is_empty() && own.is_empty() {
         return Ok(0);
     }
-    let listing = connected.cloud.repositories(&connected.link.workspace_uuid, Caps::DEFAULT).await;
+    let listing = connected
+        .cloud
+        .repositories(&connected.link.workspace_uuid, Caps::DEFAULT)
+        .await;
     remember(app, &connected.link, &listing).await?;
-    let known: HashSet<String> = own.iter().filter_map(|repo| repo.external_id.clone()).collect();
-    let names: HashSet<String> =
-        unlinked.iter().flat_map(|repo| std::iter::once(repo.name.clone()).chain(repo.url.clone())).collect();
+    let known: HashSet<String> = own
+        .iter()
+        .filter_map(|repo| repo.external_id.clone())
+        .collect();
+    let names: HashSet<String> = unlinked
+        .iter()
+        .flat_map(|repo| std::iter::once(repo.name.clone()).chain(repo.url.clone()))
+        .collect();
     let wanted: Vec<RepoFacts> = listing?
         .items
         .iter()
         .filter_map(|repository| facts(app, repository))
-        .filter(|facts| known.contains(&facts.external_id) || names.contains(&facts.name) || names.contains(&facts.url))
+        .filter(|facts| {
+            known.contains(&facts.external_id)
+                || names.contains(&facts.name)
+                || names.contains(&facts.url)
+        })
         .collect();
     let (sealer, now) = (Arc::clone(&app.sealer), app.clock.now());
     let adopted = app
@@ -310,13 +441,27 @@ pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, L
 }
 
 /// True when the repository was adopted.
-fn bring_up_to_date(tx: &mut Tx<'_>, sealer: &Sealer, link: &Link, facts: &RepoFacts, now: Micros) -> AppResult<bool> {
+fn bring_up_to_date(
+    tx: &mut Tx<'_>,
+    sealer: &Sealer,
+    link: &Link,
+    facts: &RepoFacts,
+    now: Micros,
+) -> AppResult<bool> {
     let org = link.org_id;
     match store::find_repo_by_external(tx, org, &facts.external_id)? {
         Some(repo) if repo.link_id == Some(link.id) && repo.status == RepoStatus::Active => {
             store::refresh_repo(tx, org, repo.id, facts, now)?;
             hooks::want(tx, sealer, org, repo.id, now)?;
-            enqueue(tx, &EnsureHook { org, repo: repo.id, link: link.id }, now)?;
+            enqueue(
+                tx,
+                &EnsureHook {
+                    org,
+                    repo: repo.id,
+                    link: link.id,
+                },
+                now,
+            )?;
             Ok(false)
         }
         // Hidden by hand, or another link's.
@@ -324,7 +469,15 @@ fn bring_up_to_date(tx: &mut Tx<'_>, sealer: &Sealer, link: &Link, facts: &RepoF
         None => match take(tx, sealer, link, facts, now, now)? {
             Taken::Adopted(repo) => {
                 let data = json!({ "repository": repo.name, "externalId": repo.external_id });
-                audit::record(tx, Some(org), "Bitbucket", "links.adopt_repository", &repo.id.to_string(), &data, now)?;
+                audit::record(
+                    tx,
+                    Some(org),
+                    "Bitbucket",
+                    "links.adopt_repository",
+                    &repo.id.to_string(),
+                    &data,
+                    now,
+                )?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -333,19 +486,35 @@ fn bring_up_to_date(tx: &mut Tx<'_>, sealer: &Sealer, link: &Link, facts: &RepoF
 }
 
 /// Puts a known repository under another link, after asking that link's workspace for it.
-pub(super) async fn relink(app: &App, org: OrgId, repo: &Repo, link: LinkId, actor: &str) -> Result<(), LinkError> {
+pub(super) async fn relink(
+    app: &App,
+    org: OrgId,
+    repo: &Repo,
+    link: LinkId,
+    actor: &str,
+) -> Result<(), LinkError> {
     let connected = client_for_link(app, org, link).await?;
     let reference = match &repo.external_id {
         Some(_) => client::reference(&connected.link, repo)?,
-        None => RepoRef::from_full_name(&repo.name)
-            .map_err(|_| LinkError::Invalid(format!("{} is not the name of a repository in Bitbucket.", repo.name)))?,
+        None => RepoRef::from_full_name(&repo.name).map_err(|_| {
+            LinkError::Invalid(format!(
+                "{} is not the name of a repository in Bitbucket.",
+                repo.name
+            ))
+        })?,
     };
     let fetched = connected.cloud.repository(&reference).await;
     remember(app, &connected.link, &fetched).await?;
     let fetched = fetched?;
     require_same_workspace(&connected, &fetched)?;
-    let facts = facts(app, &fetched).ok_or_else(|| LinkError::Invalid("Bitbucket's answer names no repository.".to_owned()))?;
-    let (id, sealer, actor, now) = (repo.id, Arc::clone(&app.sealer), actor.to_owned(), app.clock.now());
+    let facts = facts(app, &fetched)
+        .ok_or_else(|| LinkError::Invalid("Bitbucket's answer names no repository.".to_owned()))?;
+    let (id, sealer, actor, now) = (
+        repo.id,
+        Arc::clone(&app.sealer),
+        actor.to_owned(),
+        app.clock.now(),
+    );
     app.db
         .write(move |tx| {
             let twin = store::find_repo_by_external(tx, org, &facts.external_id)?;
@@ -354,9 +523,25 @@ pub(super) async fn relink(app: &App, org: OrgId, repo: &Repo, link: LinkId, act
             }
             let repo = store::write_repo(tx, org, id, link, &facts, now)?;
             hooks::want(tx, &sealer, org, id, now)?;
-            enqueue(tx, &EnsureHook { org, repo: id, link }, now)?;
+            enqueue(
+                tx,
+                &EnsureHook {
+                    org,
+                    repo: id,
+                    link,
+                },
+                now,
+            )?;
             let data = json!({ "repository": repo.name, "integration": link });
-            audit::record(tx, Some(org), &actor, "links.relink_repository", &id.to_string(), &data, now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "links.relink_repository",
+                &id.to_string(),
+                &data,
+                now,
+            )?;
             Ok(())
         })
         .await?;

@@ -47,7 +47,11 @@ struct Arrived {
 ///
 /// # Errors
 /// 503 when the database does not answer. A link that is not good is a page with 401.
-pub async fn setup(app: web::Data<App>, req: HttpRequest, query: web::Query<Choice>) -> AppResult<HttpResponse> {
+pub async fn setup(
+    app: web::Data<App>,
+    req: HttpRequest,
+    query: web::Query<Choice>,
+) -> AppResult<HttpResponse> {
     let arrived = if query.claim.is_empty() || req.query_string().contains("jwt=") {
         by_token(&app, &req).await
     } else {
@@ -67,12 +71,22 @@ pub async fn setup(app: web::Data<App>, req: HttpRequest, query: web::Query<Choi
 async fn by_token(app: &App, req: &HttpRequest) -> Result<Arrived, TokenRefused> {
     let opened = installs::authenticate(app, &installs::api::signed_request(req)).await?;
     let (claim, expires) = installs::issue_claim(app, &opened.installation);
-    Ok(Arrived { opened, claim, expires })
+    Ok(Arrived {
+        opened,
+        claim,
+        expires,
+    })
 }
 
 async fn by_claim(app: &App, claim: &str) -> Result<Arrived, TokenRefused> {
-    let (opened, expires) = installs::redeem_claim(app, claim).await?.ok_or(TokenRefused::UnknownTenant)?;
-    Ok(Arrived { opened, claim: claim.to_owned(), expires })
+    let (opened, expires) = installs::redeem_claim(app, claim)
+        .await?
+        .ok_or(TokenRefused::UnknownTenant)?;
+    Ok(Arrived {
+        opened,
+        claim: claim.to_owned(),
+        expires,
+    })
 }
 
 /// Who is signed in, if anybody.
@@ -118,7 +132,9 @@ fn with_claim(path: &str, claim: &str) -> String {
 
 fn sign_in_page(app: &App, req: &HttpRequest, arrived: &Arrived) -> AppResult<HttpResponse> {
     let workspace = &arrived.opened.installation.principal_name;
-    let back: String = url::form_urlencoded::byte_serialize(with_claim(SETUP_PATH, &arrived.claim).as_bytes()).collect();
+    let back: String =
+        url::form_urlencoded::byte_serialize(with_claim(SETUP_PATH, &arrived.claim).as_bytes())
+            .collect();
     let content = SetupPage {
         workspace: Named { name: workspace },
         claim: None,
@@ -127,7 +143,11 @@ fn sign_in_page(app: &App, req: &HttpRequest, arrived: &Arrived) -> AppResult<Ht
         organizations: Vec::new(),
         expires_at: arrived.expires,
     };
-    Shell::new(app, req, format!("Connect {workspace}"), "connections").page(app, "installs/setup.html", content)
+    Shell::new(app, req, format!("Connect {workspace}"), "connections").page(
+        app,
+        "installs/setup.html",
+        content,
+    )
 }
 
 async fn choice_page(
@@ -138,16 +158,33 @@ async fn choice_page(
     wanted: &str,
 ) -> AppResult<HttpResponse> {
     let installation = &arrived.opened.installation;
-    let managed: Vec<&(Org, Role)> = visitor.orgs.iter().filter(|(_, role)| role.manages()).collect();
-    let (ids, id) = (managed.iter().map(|(org, _)| org.id).collect::<Vec<_>>(), installation.id);
+    let managed: Vec<&(Org, Role)> = visitor
+        .orgs
+        .iter()
+        .filter(|(_, role)| role.manages())
+        .collect();
+    let (ids, id) = (
+        managed.iter().map(|(org, _)| org.id).collect::<Vec<_>>(),
+        installation.id,
+    );
     let linked: Vec<bool> = app
         .db
         .read(move |conn| {
-            ids.into_iter().map(|org| Ok::<_, AppError>(is_linked(&list_links(conn, org)?, id))).collect()
+            ids.into_iter()
+                .map(|org| Ok::<_, AppError>(is_linked(&list_links(conn, org)?, id)))
+                .collect()
         })
         .await?;
-    let first_free = managed.iter().zip(&linked).find(|(_, linked)| !**linked).map(|((org, _), _)| org.slug.as_str());
-    let selected = if managed.iter().any(|(org, _)| org.slug == wanted) { Some(wanted) } else { first_free };
+    let first_free = managed
+        .iter()
+        .zip(&linked)
+        .find(|(_, linked)| !**linked)
+        .map(|((org, _), _)| org.slug.as_str());
+    let selected = if managed.iter().any(|(org, _)| org.slug == wanted) {
+        Some(wanted)
+    } else {
+        first_free
+    };
     let organizations: Vec<_> = managed
         .iter()
         .zip(&linked)
@@ -160,14 +197,21 @@ async fn choice_page(
         })
         .collect();
     let content = SetupPage {
-        workspace: Named { name: &installation.principal_name },
+        workspace: Named {
+            name: &installation.principal_name,
+        },
         claim: (!organizations.is_empty()).then_some(arrived.claim.as_str()),
         sign_in_url: "/sign-in/".to_owned(),
         confirm_url: CONFIRM_PATH,
         organizations,
         expires_at: arrived.expires,
     };
-    let shell = signed_in_shell(app, req, &format!("Connect {}", installation.principal_name), visitor);
+    let shell = signed_in_shell(
+        app,
+        req,
+        &format!("Connect {}", installation.principal_name),
+        visitor,
+    );
     shell.page(app, "installs/setup.html", content)
 }
 
@@ -194,7 +238,10 @@ pub async fn confirm_page(
     };
     let org = managed_org(&visitor, &query.org)?.clone();
     let (org_id, id) = (org.id, arrived.opened.installation.id);
-    let is_linked = app.db.read(move |conn| Ok::<_, AppError>(is_linked(&list_links(conn, org_id)?, id))).await?;
+    let is_linked = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(is_linked(&list_links(conn, org_id)?, id)))
+        .await?;
     let workspace = &arrived.opened.installation.principal_name;
     let content = json!({
         "workspace": { "name": workspace },
@@ -210,11 +257,17 @@ pub async fn confirm_page(
 }
 
 fn managed_org<'a>(visitor: &'a SignedIn, slug: &str) -> AppResult<&'a Org> {
-    let (org, role) = visitor.orgs.iter().find(|(org, _)| org.slug == slug).ok_or_else(AppError::not_found)?;
+    let (org, role) = visitor
+        .orgs
+        .iter()
+        .find(|(org, _)| org.slug == slug)
+        .ok_or_else(AppError::not_found)?;
     if role.manages() {
         Ok(org)
     } else {
-        Err(AppError::forbidden("Only an owner or manager of the organization can connect a workspace."))
+        Err(AppError::forbidden(
+            "Only an owner or manager of the organization can connect a workspace.",
+        ))
     }
 }
 
@@ -236,10 +289,16 @@ pub async fn confirm(
         Err(refused) => return error_page(&app, &req, &refused),
     };
     let org = managed_org(&visitor, &org)?;
-    let actor = if visitor.user.name.is_empty() { &visitor.user.email } else { &visitor.user.name };
+    let actor = if visitor.user.name.is_empty() {
+        &visitor.user.email
+    } else {
+        &visitor.user.name
+    };
     let link = connect(&app, org.id, &arrived.opened.installation, actor).await?;
     let done = format!("/o/{}/connections/{}/done/", org.slug, link.id);
-    Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, done)).finish())
+    Ok(HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, done))
+        .finish())
 }
 
 /// The plain page for a link that is not good (401).

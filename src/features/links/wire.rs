@@ -7,7 +7,9 @@ use super::store::{Link, Repo};
 use super::{LinkStatus, PROVIDER, REPO_PROVIDER};
 use crate::atlassian::descriptor::SCOPES;
 use crate::kit::clock::Micros;
-use crate::sentry::wire::{Integration, IntegrationProvider, NamedId, OrgIntegration, Repository, StringId, Time};
+use crate::sentry::wire::{
+    Integration, IntegrationProvider, NamedId, OrgIntegration, Repository, StringId, Time,
+};
 
 const NAME: &str = "Bitbucket";
 /// Sorted, as the wire wants it.
@@ -103,7 +105,10 @@ pub fn repository_object(repo: &Repo) -> Repository {
         name: repo.name.clone(),
         url: repo.url.clone(),
         provider: if linked {
-            NamedId { id: REPO_PROVIDER.to_owned(), name: NAME.to_owned() }
+            NamedId {
+                id: REPO_PROVIDER.to_owned(),
+                name: NAME.to_owned(),
+            }
         } else {
             Repository::unknown_provider()
         },

@@ -27,13 +27,25 @@ pub async fn readyz(app: web::Data<App>) -> AppResult<HttpResponse> {
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
-    let jobs = app.db.read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?)).await?;
+    let jobs = app
+        .db
+        .read(|conn| Ok::<_, AppError>(crate::kit::jobs::counts(conn)?))
+        .await?;
     let queued = i64::try_from(app.db.queued_writes()).unwrap_or(i64::MAX);
     let text = app.metrics.render(&[
-        ("jobs", &[("state", "ready", jobs.ready), ("state", "running", jobs.running), ("state", "dead", jobs.dead)]),
+        (
+            "jobs",
+            &[
+                ("state", "ready", jobs.ready),
+                ("state", "running", jobs.running),
+                ("state", "dead", jobs.dead),
+            ],
+        ),
         ("queued_writes", &[("", "", queued)]),
     ]);
-    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(text))
 }
 
 /// Every URL that is not in the table.

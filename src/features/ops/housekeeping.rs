@@ -43,7 +43,9 @@ impl Job for Housekeeping {
                 break;
             }
         }
-        app.db.write(move |tx| Ok::<_, AppError>(accounts::purge_sessions(tx, now)?)).await?;
+        app.db
+            .write(move |tx| Ok::<_, AppError>(accounts::purge_sessions(tx, now)?))
+            .await?;
         Ok(Verdict::Done)
     }
 }

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with};
+use crate::features::accounts::{
+    CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
+};
 use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::jobs::{self, JobId, JobRow, JobState, Queue, RunnerConfig};
@@ -91,13 +93,23 @@ pub async fn list(
     let more = rows.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
     rows.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
     let can_manage = access.may(Scope::OrgIntegrations);
-    let count = |state| stats.iter().filter(|stat| stat.state == state).map(|stat| stat.count).sum::<i64>();
+    let count = |state| {
+        stats
+            .iter()
+            .filter(|stat| stat.state == state)
+            .map(|stat| stat.count)
+            .sum::<i64>()
+    };
     let slots = RunnerConfig::default();
     let queues: Vec<_> = Queue::ALL
         .iter()
         .map(|queue| {
             let of = |state| {
-                stats.iter().filter(|s| s.queue == *queue && s.state == state).map(|s| s.count).sum::<i64>()
+                stats
+                    .iter()
+                    .filter(|s| s.queue == *queue && s.state == state)
+                    .map(|s| s.count)
+                    .sum::<i64>()
             };
             let oldest = stats
                 .iter()
@@ -118,7 +130,10 @@ pub async fn list(
             })
         })
         .collect();
-    let next = rows.last().filter(|_| more).map(|job| format!("?state={state}&cursor={}", job.id));
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|job| format!("?state={state}&cursor={}", job.id));
     let content = json!({
         "queues": queues,
         "tabs": tabs,
@@ -141,7 +156,13 @@ fn label(state: JobState) -> &'static str {
     }
 }
 
-fn shell<R>(app: &App, req: &HttpRequest, title: &str, access: &OrgAccess<R>, signed_in: &SignedIn) -> Shell {
+fn shell<R>(
+    app: &App,
+    req: &HttpRequest,
+    title: &str,
+    access: &OrgAccess<R>,
+    signed_in: &SignedIn,
+) -> Shell {
     Shell::new(app, req, title, "jobs")
         .user(&signed_in.user)
         .org(&access.org)
@@ -167,7 +188,8 @@ pub async fn detail(
             Ok::<_, AppError>((job, jobs::attempts_of(conn, id)?))
         })
         .await?;
-    let mut part = serde_json::to_value(JobPart::new(&job, access.may(Scope::OrgIntegrations))).map_err(AppError::internal)?;
+    let mut part = serde_json::to_value(JobPart::new(&job, access.may(Scope::OrgIntegrations)))
+        .map_err(AppError::internal)?;
     if let Some(part) = part.as_object_mut() {
         part.insert("created_at".into(), json!(job.created_at));
         part.insert("dedupe_key".into(), json!(job.dedupe_key));
@@ -199,17 +221,34 @@ pub async fn redrive(
     access: OrgAccess<need::Integrations>,
     _form: CsrfForm<Nothing>,
 ) -> AppResult<HttpResponse> {
-    let (org, id, actor, now) = (access.org.id, JobId(path.1), access.caller.name(), app.clock.now());
+    let (org, id, actor, now) = (
+        access.org.id,
+        JobId(path.1),
+        access.caller.name(),
+        app.clock.now(),
+    );
     app.db
         .write(move |tx| {
             if !jobs::redrive(tx, Some(org.0), id, now)? {
                 return Err(AppError::not_found());
             }
-            audit::record(tx, Some(org), &actor, "jobs.redrive", &id.to_string(), &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "jobs.redrive",
+                &id.to_string(),
+                &json!({}),
+                now,
+            )?;
             Ok(())
         })
         .await?;
-    Ok(redirect_with(&app, &format!("/o/{}/jobs/?state=ready", access.org.slug), &Flash::ok("The job will run again now.")))
+    Ok(redirect_with(
+        &app,
+        &format!("/o/{}/jobs/?state=ready", access.org.slug),
+        &Flash::ok("The job will run again now."),
+    ))
 }
 
 /// Deletes a dead job.
@@ -222,17 +261,34 @@ pub async fn drop(
     access: OrgAccess<need::Integrations>,
     _form: CsrfForm<Nothing>,
 ) -> AppResult<HttpResponse> {
-    let (org, id, actor, now) = (access.org.id, JobId(path.1), access.caller.name(), app.clock.now());
+    let (org, id, actor, now) = (
+        access.org.id,
+        JobId(path.1),
+        access.caller.name(),
+        app.clock.now(),
+    );
     app.db
         .write(move |tx| {
             if !jobs::drop_dead(tx, Some(org.0), id)? {
                 return Err(AppError::not_found());
             }
-            audit::record(tx, Some(org), &actor, "jobs.drop", &id.to_string(), &json!({}), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "jobs.drop",
+                &id.to_string(),
+                &json!({}),
+                now,
+            )?;
             Ok(())
         })
         .await?;
-    Ok(redirect_with(&app, &format!("/o/{}/jobs/", access.org.slug), &Flash::ok("The job is deleted.")))
+    Ok(redirect_with(
+        &app,
+        &format!("/o/{}/jobs/", access.org.slug),
+        &Flash::ok("The job is deleted."),
+    ))
 }
 
 /// Gives up to 500 dead jobs of the organization a fresh start.
@@ -248,14 +304,30 @@ pub async fn redrive_all(
     let count = app
         .db
         .write(move |tx| {
-            let dead = jobs::Filter { org: Some(org.0), state: Some(JobState::Dead), ..Default::default() };
+            let dead = jobs::Filter {
+                org: Some(org.0),
+                state: Some(JobState::Dead),
+                ..Default::default()
+            };
             let mut count = 0;
             for job in jobs::list(tx, &dead, 500)? {
                 count += i32::from(jobs::redrive(tx, Some(org.0), job.id, now)?);
             }
-            audit::record(tx, Some(org), &actor, "jobs.redrive_all", "dead", &json!({ "count": count }), now)?;
+            audit::record(
+                tx,
+                Some(org),
+                &actor,
+                "jobs.redrive_all",
+                "dead",
+                &json!({ "count": count }),
+                now,
+            )?;
             Ok::<_, AppError>(count)
         })
         .await?;
-    Ok(redirect_with(&app, &format!("/o/{}/jobs/?state=ready", access.org.slug), &Flash::ok(format!("{count} jobs will run again."))))
+    Ok(redirect_with(
+        &app,
+        &format!("/o/{}/jobs/?state=ready", access.org.slug),
+        &Flash::ok(format!("{count} jobs will run again.")),
+    ))
 }

@@ -58,17 +58,27 @@ pub async fn errors_as_pages<B: MessageBody + 'static>(
     if !status.is_client_error() && !status.is_server_error() || !wants_page(request) {
         return Ok(response.map_into_boxed_body());
     }
-    let Some(app) = request.app_data::<web::Data<App>>().map(|app| App::clone(app)) else {
+    let Some(app) = request
+        .app_data::<web::Data<App>>()
+        .map(|app| App::clone(app))
+    else {
         return Ok(response.map_into_boxed_body());
     };
     let fallback;
-    let error = match response.response().error().and_then(|error| error.as_error::<AppError>()) {
+    let error = match response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<AppError>())
+    {
         Some(error) => error,
-        None if response.response().error().is_none() && status != StatusCode::METHOD_NOT_ALLOWED => {
+        None if response.response().error().is_none()
+            && status != StatusCode::METHOD_NOT_ALLOWED =>
+        {
             return Ok(response.map_into_boxed_body());
         }
         None => {
-            fallback = AppError::invalid("The request could not be understood.").with_status(status);
+            fallback =
+                AppError::invalid("The request could not be understood.").with_status(status);
             &fallback
         }
     };
@@ -93,8 +103,11 @@ fn wants_page(req: &HttpRequest) -> bool {
 }
 
 fn to_sign_in(req: &HttpRequest) -> HttpResponse {
-    let next: String = url::form_urlencoded::byte_serialize(req.uri().to_string().as_bytes()).collect();
-    HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/sign-in/?next={next}"))).finish()
+    let next: String =
+        url::form_urlencoded::byte_serialize(req.uri().to_string().as_bytes()).collect();
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, format!("/sign-in/?next={next}")))
+        .finish()
 }
 
 fn error_page(app: &App, req: &HttpRequest, status: StatusCode, error: &AppError) -> HttpResponse {
@@ -114,21 +127,49 @@ fn error_page(app: &App, req: &HttpRequest, status: StatusCode, error: &AppError
         .page_with_status(app, status, "error.html", content)
         .unwrap_or_else(|_| HttpResponse::build(status).body(error.detail().to_owned()));
     if let Some(seconds) = error.retry_after() {
-        page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        page.headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
     }
     page
 }
 
 fn words(status: StatusCode) -> (&'static str, Vec<&'static str>) {
     match status.as_u16() {
-        401 => ("This did not verify", vec!["Start again from where you came."]),
-        403 => ("You may not do this", vec!["Ask an owner of the organization for the role that it needs."]),
-        404 => ("There is nothing here", vec!["Check the address.", "Go back to the list and search there."]),
-        409 => ("This changed in the meantime", vec!["Go back, reload, and look again."]),
+        401 => (
+            "This did not verify",
+            vec!["Start again from where you came."],
+        ),
+        403 => (
+            "You may not do this",
+            vec!["Ask an owner of the organization for the role that it needs."],
+        ),
+        404 => (
+            "There is nothing here",
+            vec![
+                "Check the address.",
+                "Go back to the list and search there.",
+            ],
+        ),
+        409 => (
+            "This changed in the meantime",
+            vec!["Go back, reload, and look again."],
+        ),
         413 => ("That is too large", vec!["Send less."]),
         429 => ("Too many tries", vec!["Wait a minute and try again."]),
-        503 => ("Busy right now", vec!["Wait a few seconds and try again. Nothing was lost."]),
-        500.. => ("Something broke on our side", vec!["Try again.", "If it stays, give the operator the request id below."]),
-        _ => ("That request was not right", vec!["Go back and check what you entered."]),
+        503 => (
+            "Busy right now",
+            vec!["Wait a few seconds and try again. Nothing was lost."],
+        ),
+        500.. => (
+            "Something broke on our side",
+            vec![
+                "Try again.",
+                "If it stays, give the operator the request id below.",
+            ],
+        ),
+        _ => (
+            "That request was not right",
+            vec!["Go back and check what you entered."],
+        ),
     }
 }

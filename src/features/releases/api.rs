@@ -55,13 +55,18 @@ pub async fn repo_commits(
         })
     });
     let link = page.link_header(&app.config.absolute(req.path()), req.query_string());
-    Ok(HttpResponse::Ok().insert_header((header::LINK, link)).json(page.rows))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::LINK, link))
+        .json(page.rows))
 }
 
 /// `{name, email}` as far as they are known, or `{}`.
 fn author(commit: &store::Commit) -> Map<String, Value> {
     let mut author = Map::new();
-    for (key, value) in [("name", &commit.author_name), ("email", &commit.author_email)] {
+    for (key, value) in [
+        ("name", &commit.author_name),
+        ("email", &commit.author_email),
+    ] {
         if let Some(value) = value {
             author.insert(key.to_owned(), json!(value));
         }

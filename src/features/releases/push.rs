@@ -78,7 +78,9 @@ pub async fn gather(app: &App, repo: &Repo, push: &Push) -> Result<Gathered, App
     };
     match tokio::time::timeout(FETCH_TIME, gatherer.run(push)).await {
         Ok(done) => done?,
-        Err(_) => gatherer.found.problem = Some("Bitbucket took too long to list the commits".to_owned()),
+        Err(_) => {
+            gatherer.found.problem = Some("Bitbucket took too long to list the commits".to_owned())
+        }
     }
     Ok(gatherer.found)
 }
@@ -93,7 +95,11 @@ struct Gatherer<'a> {
 
 impl Gatherer<'_> {
     async fn run(&mut self, push: &Push) -> Result<(), AppError> {
-        let changes: Vec<(&Change, &str)> = push.changes().iter().filter_map(|change| Some((change, branch_of(change)?))).collect();
+        let changes: Vec<(&Change, &str)> = push
+            .changes()
+            .iter()
+            .filter_map(|change| Some((change, branch_of(change)?)))
+            .collect();
         // What the webhook itself brings is noted first: it is stored whatever happens to the rest.
         let known_main = self.repo.main_branch.clone();
         for (change, name) in &changes {
@@ -101,7 +107,10 @@ impl Gatherer<'_> {
             self.found.branches.push(BranchPush {
                 name: (*name).to_owned(),
                 is_main: known_main.as_deref() == Some(name),
-                head: change.new_hash().filter(|_| !change.closed).map(str::to_owned),
+                head: change
+                    .new_hash()
+                    .filter(|_| !change.closed)
+                    .map(str::to_owned),
                 commits,
                 fetched: 0,
             });
@@ -113,7 +122,8 @@ impl Gatherer<'_> {
         };
         for (index, (change, name)) in changes.iter().enumerate() {
             if (change.needs_fetch() || change.forced) && !change.closed {
-                self.fetch_range(index, change, name, main.as_deref()).await?;
+                self.fetch_range(index, change, name, main.as_deref())
+                    .await?;
             }
         }
         Ok(())
@@ -121,7 +131,9 @@ impl Gatherer<'_> {
 
     /// The main branch is not part of a webhook; an empty repository has none when it is linked.
     async fn fetch_main_branch(&mut self) -> Result<Option<String>, AppError> {
-        let Some((cloud, repo)) = self.cloud().await? else { return Ok(None) };
+        let Some((cloud, repo)) = self.cloud().await? else {
+            return Ok(None);
+        };
         match cloud.repository(&repo).await {
             Ok(found) => {
                 let main = found.mainbranch.and_then(|branch| branch.name);
@@ -145,13 +157,22 @@ impl Gatherer<'_> {
         name: &str,
         main: Option<&str>,
     ) -> Result<(), AppError> {
-        let Some(new) = change.new_hash() else { return Ok(()) };
-        let Some((cloud, repo)) = self.cloud().await? else { return Ok(()) };
+        let Some(new) = change.new_hash() else {
+            return Ok(());
+        };
+        let Some((cloud, repo)) = self.cloud().await? else {
+            return Ok(());
+        };
         let main_head = match main {
-            Some(main) if main != name => Some(self.head_of(main).await?.unwrap_or_else(|| main.to_owned())),
+            Some(main) if main != name => {
+                Some(self.head_of(main).await?.unwrap_or_else(|| main.to_owned()))
+            }
             _ => None,
         };
-        let exclude = change.old_hash().map(str::to_owned).or_else(|| main_head.clone());
+        let exclude = change
+            .old_hash()
+            .map(str::to_owned)
+            .or_else(|| main_head.clone());
         let mut listing = list(&cloud, &repo, new, exclude.as_deref()).await;
         // After a rewrite the old head may be gone; what is not on the main branch is then new.
         if listing.as_ref().is_err_and(Error::is_absent) && main_head != exclude {
@@ -160,7 +181,9 @@ impl Gatherer<'_> {
         match listing {
             Ok(listing) => {
                 if !listing.complete {
-                    self.found.gap = Some(format!("only the newest {MAX_COMMITS} commits of {name} were read"));
+                    self.found.gap = Some(format!(
+                        "only the newest {MAX_COMMITS} commits of {name} were read"
+                    ));
                 }
                 let brought = change.commits.len();
                 let commits = self.convert(&listing.items);
@@ -171,14 +194,20 @@ impl Gatherer<'_> {
                     branch.commits = commits;
                 }
             }
-            Err(error) => self.note(&format!("the missing commits of {name} could not be fetched"), &error),
+            Err(error) => self.note(
+                &format!("the missing commits of {name} could not be fetched"),
+                &error,
+            ),
         }
         Ok(())
     }
 
     async fn head_of(&self, branch: &str) -> Result<Option<String>, AppError> {
         let (org, repo, branch) = (self.repo.org_id, self.repo.id, branch.to_owned());
-        self.app.db.read(move |conn| Ok::<_, AppError>(store::branch_head(conn, org, repo, &branch)?)).await
+        self.app
+            .db
+            .read(move |conn| Ok::<_, AppError>(store::branch_head(conn, org, repo, &branch)?))
+            .await
     }
 
     /// The API as this repository's connection sees it; `None` (and a note) without a usable connection.
@@ -189,7 +218,8 @@ impl Gatherer<'_> {
                 Err(LinkError::App(error)) => return Err(error),
                 // A connection that is switched off is repaired by a person; the delivery is kept for a replay.
                 Err(error) => {
-                    self.found.problem = Some(format!("missing commits could not be fetched: {error}"));
+                    self.found.problem =
+                        Some(format!("missing commits could not be fetched: {error}"));
                     return Ok(None);
                 }
             }
@@ -213,7 +243,11 @@ impl Gatherer<'_> {
     /// Wire commits, newest first, as what is stored, oldest first.
     fn convert(&self, commits: &[WireCommit]) -> Vec<PushedCommit> {
         let now = self.app.clock.now();
-        commits.iter().rev().filter_map(|commit| pushed(commit, self.own_host.as_ref(), now)).collect()
+        commits
+            .iter()
+            .rev()
+            .filter_map(|commit| pushed(commit, self.own_host.as_ref(), now))
+            .collect()
     }
 }
 
@@ -223,26 +257,39 @@ async fn list(
     new: &str,
     exclude: Option<&str>,
 ) -> Result<crate::bitbucket::page::Listing<WireCommit>, Error> {
-    cloud.commit_range(repo, &[new], exclude.as_slice(), Caps::items(MAX_COMMITS)).await
+    cloud
+        .commit_range(repo, &[new], exclude.as_slice(), Caps::items(MAX_COMMITS))
+        .await
 }
 
 /// Name of the branch that a change is about; tags are not branches.
 fn branch_of(change: &Change) -> Option<&str> {
     let state = change.new.as_ref().or(change.old.as_ref())?;
-    let is_tag = state.kind.as_deref().is_some_and(|kind| kind.contains("tag"));
-    state.name.as_deref().filter(|name| !is_tag && !name.is_empty() && name.len() <= 255)
+    let is_tag = state
+        .kind
+        .as_deref()
+        .is_some_and(|kind| kind.contains("tag"));
+    state
+        .name
+        .as_deref()
+        .filter(|name| !is_tag && !name.is_empty() && name.len() <= 255)
 }
 
 /// A commit as it is stored; `None` for one that asks not to be read, or whose hash is none.
 fn pushed(commit: &WireCommit, own_host: Option<&OwnHost>, now: Micros) -> Option<PushedCommit> {
-    let is_hash = (7..=64).contains(&commit.hash.len()) && commit.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hash = (7..=64).contains(&commit.hash.len())
+        && commit.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut message = commit.message.clone().unwrap_or_default().replace('\0', "");
     if !is_hash || fixes::is_skipped(&message) {
         return None;
     }
     let references = fixes::references(&message, own_host);
     cut_bytes(&mut message, MAX_MESSAGE);
-    let signature = commit.author.as_ref().map(|author| author.signature()).unwrap_or_default();
+    let signature = commit
+        .author
+        .as_ref()
+        .map(|author| author.signature())
+        .unwrap_or_default();
     Some(PushedCommit {
         hash: commit.hash.to_ascii_lowercase(),
         message,
@@ -250,7 +297,10 @@ fn pushed(commit: &WireCommit, own_host: Option<&OwnHost>, now: Micros) -> Optio
             cut_bytes(&mut name, MAX_NAME);
             name.replace('\0', "")
         }),
-        author_email: signature.email.filter(|email| email.len() <= MAX_EMAIL && !email.contains('\0')).map(|email| email.to_lowercase()),
+        author_email: signature
+            .email
+            .filter(|email| email.len() <= MAX_EMAIL && !email.contains('\0'))
+            .map(|email| email.to_lowercase()),
         committed_at: commit.moment().unwrap_or(now),
         references,
     })
@@ -275,11 +325,18 @@ mod tests {
     /// The recorded push of sentry.md §2.4.
     #[test]
     fn a_recorded_commit() {
-        let commit = commit("README.md edited online with Bitbucket", "Max Bittker <max@getsentry.com>").unwrap();
+        let commit = commit(
+            "README.md edited online with Bitbucket",
+            "Max Bittker <max@getsentry.com>",
+        )
+        .unwrap();
         assert_eq!(commit.hash, "e0e377d186e4f0e937bdb487a23384fe002df649");
         assert_eq!(commit.author_name.as_deref(), Some("Max Bittker"));
         assert_eq!(commit.author_email.as_deref(), Some("max@getsentry.com"));
-        assert_eq!(commit.committed_at.to_rfc3339(), "2017-05-24T01:05:47.000000Z");
+        assert_eq!(
+            commit.committed_at.to_rfc3339(),
+            "2017-05-24T01:05:47.000000Z"
+        );
         assert!(commit.references.is_empty());
     }
 
@@ -299,7 +356,10 @@ mod tests {
         let gone = change(json!({"old": {"type": "branch", "name": "old"}, "new": null}));
         assert_eq!(branch_of(&gone), Some("old"));
         for kind in ["tag", "annotated_tag"] {
-            assert_eq!(branch_of(&change(json!({"new": {"type": kind, "name": "v1"}}))), None);
+            assert_eq!(
+                branch_of(&change(json!({"new": {"type": kind, "name": "v1"}}))),
+                None
+            );
         }
         assert_eq!(branch_of(&change(json!({}))), None);
     }

@@ -52,10 +52,22 @@ pub fn record_push(
     received_at: Micros,
     now: Micros,
 ) -> QueryResult<Recorded> {
-    let mut recorder =
-        Recorder { app, repo, now, groups: HashMap::new(), recorded: Recorded::default() };
+    let mut recorder = Recorder {
+        app,
+        repo,
+        now,
+        groups: HashMap::new(),
+        recorded: Recorded::default(),
+    };
     if let (true, Some(link)) = (push.main_is_new, repo.link_id) {
-        enqueue(tx, &SyncRepos { org: repo.org_id, link }, now)?;
+        enqueue(
+            tx,
+            &SyncRepos {
+                org: repo.org_id,
+                link,
+            },
+            now,
+        )?;
     }
     for branch in &push.branches {
         match &branch.head {
@@ -89,7 +101,11 @@ impl Recorder<'_> {
     fn branch(&mut self, tx: &mut Tx<'_>, branch: &BranchPush) -> QueryResult<()> {
         let known = store::insert_commits(tx, self.org(), self.repo.id, &branch.commits, self.now)?;
         let newly_on_main: HashSet<CommitId> = if branch.is_main {
-            known.values().filter(|(_, on_main)| !on_main).map(|(id, _)| *id).collect()
+            known
+                .values()
+                .filter(|(_, on_main)| !on_main)
+                .map(|(id, _)| *id)
+                .collect()
         } else {
             HashSet::new()
         };
@@ -97,30 +113,48 @@ impl Recorder<'_> {
             let ids: Vec<CommitId> = newly_on_main.iter().copied().collect();
             store::set_on_main(tx, self.org(), &ids)?;
         }
-        for commit in branch.commits.iter().filter(|commit| !commit.references.is_empty()) {
+        for commit in branch
+            .commits
+            .iter()
+            .filter(|commit| !commit.references.is_empty())
+        {
             if let Some((id, _)) = known.get(&commit.hash) {
                 self.fixes(tx, commit, *id, newly_on_main.contains(id))?;
             }
         }
-        self.recorded.branches.push((branch.name.clone(), branch.commits.len(), branch.fetched));
+        self.recorded
+            .branches
+            .push((branch.name.clone(), branch.commits.len(), branch.fetched));
         Ok(())
     }
 
     /// Every group that a commit names: linked and told of it once; resolved when the commit arrives on the main
     /// branch, if that is what the project waits for.
-    fn fixes(&mut self, tx: &mut Tx<'_>, commit: &PushedCommit, id: CommitId, newly_on_main: bool) -> QueryResult<()> {
+    fn fixes(
+        &mut self,
+        tx: &mut Tx<'_>,
+        commit: &PushedCommit,
+        id: CommitId,
+        newly_on_main: bool,
+    ) -> QueryResult<()> {
         let mut author = None;
         let url = self.app.bitbucket.web_commit(&self.repo.name, &commit.hash);
         for reference in &commit.references {
-            let Some((group, project)) = self.group(tx, reference)? else { continue };
-            let touched = Touched { group: group.id, short_id: group.short_id(&project) };
+            let Some((group, project)) = self.group(tx, reference)? else {
+                continue;
+            };
+            let touched = Touched {
+                group: group.id,
+                short_id: group.short_id(&project),
+            };
             let actor = match &author {
                 Some(actor) => actor,
                 None => author.insert(self.author(tx, commit)?),
             };
             if store::link_group(tx, self.org(), group.id, id, self.now)? {
                 let data = json!({"commit": commit.hash, "repository": self.repo.name, "url": url});
-                let what = Activity::new(ActivityKind::ReferencedInCommit, actor, data).once(commit.hash.as_str());
+                let what = Activity::new(ActivityKind::ReferencedInCommit, actor, data)
+                    .once(commit.hash.as_str());
                 groups::log(tx, self.org(), group.id, &what, self.now)?;
                 self.recorded.referenced.push(touched.clone());
             }
@@ -140,7 +174,11 @@ impl Recorder<'_> {
     }
 
     /// The group that a reference names in this organization, whatever its project.
-    fn group(&mut self, tx: &mut Tx<'_>, reference: &Reference) -> QueryResult<Option<(Group, Project)>> {
+    fn group(
+        &mut self,
+        tx: &mut Tx<'_>,
+        reference: &Reference,
+    ) -> QueryResult<Option<(Group, Project)>> {
         if let Some(found) = self.groups.get(reference) {
             return Ok(found.clone());
         }
@@ -162,16 +200,32 @@ impl Recorder<'_> {
             && user.active
             && accounts::find_member(tx, self.org(), user.id)?.is_some()
         {
-            let name = if user.name.is_empty() { user.email } else { user.name };
-            return Ok(Actor { user: Some(user.id), name });
+            let name = if user.name.is_empty() {
+                user.email
+            } else {
+                user.name
+            };
+            return Ok(Actor {
+                user: Some(user.id),
+                name,
+            });
         }
-        let name = commit.author_name.clone().or_else(|| commit.author_email.clone());
-        Ok(Actor { user: None, name: name.unwrap_or_else(|| "unknown author".to_owned()) })
+        let name = commit
+            .author_name
+            .clone()
+            .or_else(|| commit.author_email.clone());
+        Ok(Actor {
+            user: None,
+            name: name.unwrap_or_else(|| "unknown author".to_owned()),
+        })
     }
 }
 
 /// Whether a commit on the main branch is what the project waits for. `auto` waits for a release only in a project
 /// that has releases whose commits were set through the API; none can be stored yet.
 fn resolves_on_main(project: &Project) -> bool {
-    matches!(project.resolve_policy, ResolvePolicy::Auto | ResolvePolicy::OnMain)
+    matches!(
+        project.resolve_policy,
+        ResolvePolicy::Auto | ResolvePolicy::OnMain
+    )
 }

@@ -80,7 +80,11 @@ pub(super) fn insert_commits(
             .filter(commits::hash.eq_any(hashes))
             .select((commits::hash, commits::id, commits::on_main))
             .load(tx.conn())?;
-        known.extend(found.into_iter().map(|(hash, id, on_main)| (hash, (id, on_main))));
+        known.extend(
+            found
+                .into_iter()
+                .map(|(hash, id, on_main)| (hash, (id, on_main))),
+        );
     }
     Ok(known)
 }
@@ -88,9 +92,13 @@ pub(super) fn insert_commits(
 /// Notes that commits are on the main branch now.
 pub(super) fn set_on_main(tx: &mut Tx<'_>, org: OrgId, ids: &[CommitId]) -> QueryResult<()> {
     for slice in ids.chunks(SLICE) {
-        diesel::update(commits::table.filter(commits::org_id.eq(org)).filter(commits::id.eq_any(slice)))
-            .set(commits::on_main.eq(true))
-            .execute(tx.conn())?;
+        diesel::update(
+            commits::table
+                .filter(commits::org_id.eq(org))
+                .filter(commits::id.eq_any(slice)),
+        )
+        .set(commits::on_main.eq(true))
+        .execute(tx.conn())?;
     }
     Ok(())
 }
@@ -119,7 +127,12 @@ pub(super) fn link_group(
 }
 
 /// Where a branch pointed after the last push that was read.
-pub(super) fn branch_head(conn: &mut Conn, _org: OrgId, repo: RepoId, branch: &str) -> QueryResult<Option<String>> {
+pub(super) fn branch_head(
+    conn: &mut Conn,
+    _org: OrgId,
+    repo: RepoId,
+    branch: &str,
+) -> QueryResult<Option<String>> {
     branch_heads::table
         .filter(branch_heads::repo_id.eq(repo))
         .filter(branch_heads::branch.eq(branch))
@@ -160,7 +173,13 @@ pub(super) fn set_branch_head(
 }
 
 /// Forgets a branch that was deleted at `at`.
-pub(super) fn remove_branch_head(tx: &mut Tx<'_>, _org: OrgId, repo: RepoId, branch: &str, at: Micros) -> QueryResult<()> {
+pub(super) fn remove_branch_head(
+    tx: &mut Tx<'_>,
+    _org: OrgId,
+    repo: RepoId,
+    branch: &str,
+    at: Micros,
+) -> QueryResult<()> {
     diesel::delete(
         branch_heads::table
             .filter(branch_heads::repo_id.eq(repo))
@@ -175,7 +194,12 @@ pub(super) fn remove_branch_head(tx: &mut Tx<'_>, _org: OrgId, repo: RepoId, bra
 ///
 /// # Errors
 /// When the query fails.
-pub fn fixing_commit(conn: &mut Conn, org: OrgId, group: GroupId, hash: &str) -> QueryResult<Option<Commit>> {
+pub fn fixing_commit(
+    conn: &mut Conn,
+    org: OrgId,
+    group: GroupId,
+    hash: &str,
+) -> QueryResult<Option<Commit>> {
     commits::table
         .inner_join(group_links::table.on(group_links::linked_id.eq(commits::id)))
         .filter(group_links::org_id.eq(org))
@@ -204,8 +228,12 @@ pub(super) fn list(
         .into_boxed();
     match range {
         KeyRange::First => query.order(commits::id.desc()),
-        KeyRange::Below(id) => query.filter(commits::id.lt(CommitId(id))).order(commits::id.desc()),
-        KeyRange::Above(id) => query.filter(commits::id.gt(CommitId(id))).order(commits::id.asc()),
+        KeyRange::Below(id) => query
+            .filter(commits::id.lt(CommitId(id)))
+            .order(commits::id.desc()),
+        KeyRange::Above(id) => query
+            .filter(commits::id.gt(CommitId(id)))
+            .order(commits::id.asc()),
     }
     .load(conn)
 }

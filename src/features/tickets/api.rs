@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::create::require_link;
 use super::store::{self, Ticket};
-use super::{CreateForm, Fields, LinkForm, TicketError, TicketId, backends, forms, link, links_with_tickets};
+use super::{
+    CreateForm, Fields, LinkForm, TicketError, TicketId, backends, forms, link, links_with_tickets,
+};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{Org, OrgAccess, need};
@@ -18,7 +20,10 @@ use crate::kit::db::Conn;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 fn integration_id(req: &HttpRequest) -> Result<LinkId, AppError> {
-    req.match_info().get("integration").and_then(|id| id.parse().ok()).ok_or_else(AppError::not_found)
+    req.match_info()
+        .get("integration")
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(AppError::not_found)
 }
 
 fn object_of(link: &links::Link) -> AppResult<Value> {
@@ -50,13 +55,22 @@ fn created(ticket: &Ticket) -> HttpResponse {
 ///
 /// # Errors
 /// 404.
-pub async fn list(app: web::Data<App>, access: GroupAccess<need::EventRead>) -> AppResult<HttpResponse> {
+pub async fn list(
+    app: web::Data<App>,
+    access: GroupAccess<need::EventRead>,
+) -> AppResult<HttpResponse> {
     let (org, group) = (access.org.id, access.group.id);
-    let rows = app.db.read(move |conn| links_with_tickets(conn, org, group)).await?;
+    let rows = app
+        .db
+        .read(move |conn| links_with_tickets(conn, org, group))
+        .await?;
     let mut body = Vec::with_capacity(rows.len());
     for (link, tickets) in &rows {
         let mut object = object_of(link)?;
-        let linked = tickets.iter().filter(|ticket| ticket.ticket_key.is_some()).map(external_issue);
+        let linked = tickets
+            .iter()
+            .filter(|ticket| ticket.ticket_key.is_some())
+            .map(external_issue);
         if let Some(object) = object.as_object_mut() {
             object.insert("externalIssues".into(), linked.collect());
         }
@@ -85,23 +99,44 @@ pub async fn config(
     let key = match query.action.as_deref() {
         Some("create") => "createIssueConfig",
         Some("link") => "linkIssueConfig",
-        _ => return Err(AppError::invalid("Action is required and should be either link or create")),
+        _ => {
+            return Err(AppError::invalid(
+                "Action is required and should be either link or create",
+            ));
+        }
     };
     let state = App::clone(&app);
-    let GroupAccess { org, group, project, .. } = access;
+    let GroupAccess {
+        org,
+        group,
+        project,
+        ..
+    } = access;
     let (found, fields) = app
         .db
         .read(move |conn| {
             let found = require_link(conn, org.id, id)?;
             let (repos, repo) = forms::repo_choices(conn, org.id, id, &project)?;
             let text = forms::default_text(&state, conn, &org, &group, &project)?;
-            let fields = Fields { search_url: search_url(&org, id), repos, repo, text };
+            let fields = Fields {
+                search_url: search_url(&org, id),
+                repos,
+                repo,
+                text,
+            };
             Ok::<_, TicketError>((found, fields))
         })
         .await?;
     let mut object = object_of(&found)?;
     if let Some(object) = object.as_object_mut() {
-        object.insert(key.into(), if key == "createIssueConfig" { fields.create() } else { fields.link() });
+        object.insert(
+            key.into(),
+            if key == "createIssueConfig" {
+                fields.create()
+            } else {
+                fields.link()
+            },
+        );
     }
     Ok(HttpResponse::Ok().json(object))
 }
@@ -122,10 +157,22 @@ pub async fn create(
     form: web::Json<CreateForm>,
 ) -> AppResult<HttpResponse> {
     let id = integration_id(&req)?;
-    let key = req.headers().get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
+    let key = req
+        .headers()
+        .get(IDEMPOTENCY_KEY)
+        .and_then(|key| key.to_str().ok());
     let actor = Actor::of(&access.caller);
-    let ticket =
-        super::create(&app, &access.org, &access.group, &access.project, id, &form, key, &actor).await?;
+    let ticket = super::create(
+        &app,
+        &access.org,
+        &access.group,
+        &access.project,
+        id,
+        &form,
+        key,
+        &actor,
+    )
+    .await?;
     Ok(created(&ticket))
 }
 
@@ -141,7 +188,16 @@ pub async fn put(
 ) -> AppResult<HttpResponse> {
     let id = integration_id(&req)?;
     let actor = Actor::of(&access.caller);
-    let linked = link(&app, &access.org, &access.group, &access.project, id, &form, &actor).await;
+    let linked = link(
+        &app,
+        &access.org,
+        &access.group,
+        &access.project,
+        id,
+        &form,
+        &actor,
+    )
+    .await;
     match linked {
         Ok(ticket) => Ok(created(&ticket)),
         Err(TicketError::AlreadyLinked) => {
@@ -173,7 +229,15 @@ pub async fn unlink(
     let wanted = query.external_issue.as_deref().filter(|id| !id.is_empty());
     let wanted = wanted.ok_or_else(|| AppError::invalid("External ID required"))?;
     let id: TicketId = wanted.parse().map_err(|_| AppError::not_found())?;
-    super::unlink(&app, access.org.id, access.group.id, Some(link), id, &Actor::of(&access.caller)).await?;
+    super::unlink(
+        &app,
+        access.org.id,
+        access.group.id,
+        Some(link),
+        id,
+        &Actor::of(&access.caller),
+    )
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -196,31 +260,47 @@ pub async fn search(
     query: web::Query<SearchQuery>,
 ) -> AppResult<HttpResponse> {
     let (id, org) = (integration_id(&req)?, access.org.id);
-    app.db.read(move |conn: &mut Conn| require_link(conn, org, id).map(drop)).await?;
-    let field = query.field.as_deref().ok_or_else(|| AppError::invalid("field is a required parameter"))?;
-    let text = query.query.as_deref().ok_or_else(|| AppError::invalid("query is a required parameter"))?;
+    app.db
+        .read(move |conn: &mut Conn| require_link(conn, org, id).map(drop))
+        .await?;
+    let field = query
+        .field
+        .as_deref()
+        .ok_or_else(|| AppError::invalid("field is a required parameter"))?;
+    let text = query
+        .query
+        .as_deref()
+        .ok_or_else(|| AppError::invalid("query is a required parameter"))?;
     match field {
         "repo" => {
             let found = links::search_repositories(&app, org, id, text).await?;
-            let choices: Vec<_> =
-                found.iter().map(|repo| json!({ "label": repo.name, "value": repo.identifier })).collect();
+            let choices: Vec<_> = found
+                .iter()
+                .map(|repo| json!({ "label": repo.name, "value": repo.identifier }))
+                .collect();
             Ok(HttpResponse::Ok().json(choices))
         }
         "externalIssue" => {
             let repo = query.repo.as_deref().filter(|repo| !repo.is_empty());
             let repo = repo.ok_or_else(|| AppError::invalid("repo is a required parameter"))?;
             let opened = backends::open(&app, org, id, repo).await?;
-            let found = opened.backend.search(text).await.map_err(|error| match error {
-                super::BackendError::TrackerGone(text) => AppError::invalid(text),
-                error => TicketError::from(error).into(),
-            })?;
+            let found = opened
+                .backend
+                .search(text)
+                .await
+                .map_err(|error| match error {
+                    super::BackendError::TrackerGone(text) => AppError::invalid(text),
+                    error => TicketError::from(error).into(),
+                })?;
             let choices: Vec<_> = found
                 .iter()
                 .map(|ticket| json!({ "label": format!("#{} {}", ticket.number, ticket.title), "value": ticket.number }))
                 .collect();
             Ok(HttpResponse::Ok().json(choices))
         }
-        _ => Err(AppError::invalid("Unknown field; there are: repo, externalIssue")),
+        _ => Err(AppError::invalid(
+            "Unknown field; there are: repo, externalIssue",
+        )),
     }
 }
 

@@ -71,17 +71,32 @@ pub trait TicketBackend: Send + Sync {
     /// Makes a ticket. Never repeated by itself.
     fn create<'a>(&'a self, draft: &'a Draft) -> BoxFuture<'a, Result<RemoteTicket, BackendError>>;
     /// The ticket whose text holds `marker`.
-    fn find<'a>(&'a self, marker: &'a str) -> BoxFuture<'a, Result<Option<RemoteTicket>, BackendError>>;
+    fn find<'a>(
+        &'a self,
+        marker: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RemoteTicket>, BackendError>>;
     /// One ticket.
     fn get(&self, number: i64) -> BoxFuture<'_, Result<RemoteTicket, BackendError>>;
     /// Adds a comment and answers its id. Never repeated by itself.
-    fn comment<'a>(&'a self, number: i64, text: &'a str) -> BoxFuture<'a, Result<String, BackendError>>;
+    fn comment<'a>(
+        &'a self,
+        number: i64,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<String, BackendError>>;
     /// The id of the comment whose text holds `marker`.
-    fn find_comment<'a>(&'a self, number: i64, marker: &'a str) -> BoxFuture<'a, Result<Option<String>, BackendError>>;
+    fn find_comment<'a>(
+        &'a self,
+        number: i64,
+        marker: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, BackendError>>;
     /// Sets the state.
-    fn set_state(&self, number: i64, state: TicketState) -> BoxFuture<'_, Result<(), BackendError>>;
+    fn set_state(&self, number: i64, state: TicketState)
+    -> BoxFuture<'_, Result<(), BackendError>>;
     /// Tickets whose title contains `text`, the newest when it is empty.
-    fn search<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Vec<RemoteTicket>, BackendError>>;
+    fn search<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<RemoteTicket>, BackendError>>;
     /// Whether a state in the tracker's words counts as done.
     fn is_done(&self, state: &str) -> bool;
     /// Page of a ticket.

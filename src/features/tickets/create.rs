@@ -63,21 +63,41 @@ impl CreateForm {
             return Err(TicketError::Field("title", "A title is required.".into()));
         }
         if title.chars().count() > MAX_TITLE {
-            return Err(TicketError::Field("title", "A title has at most 255 characters.".into()));
+            return Err(TicketError::Field(
+                "title",
+                "A title has at most 255 characters.".into(),
+            ));
         }
-        let or = |value: &str, default: &str| if value.is_empty() { default.to_owned() } else { value.to_owned() };
+        let or = |value: &str, default: &str| {
+            if value.is_empty() {
+                default.to_owned()
+            } else {
+                value.to_owned()
+            }
+        };
         let kind = forms::one_of(ISSUE_TYPES, &or(&self.issue_type, "bug"))
             .map_err(|text| TicketError::Field("issue_type", text))?;
         let priority = forms::one_of(PRIORITIES, &or(&self.priority, "trivial"))
             .map_err(|text| TicketError::Field("priority", text))?;
         let mut description = text::clean(&self.description).into_owned();
         text::cut_bytes(&mut description, MAX_DESCRIPTION);
-        Ok(Draft { title, description, kind, priority })
+        Ok(Draft {
+            title,
+            description,
+            kind,
+            priority,
+        })
     }
 
     /// The client key of a caller that names none: the same form is the same ticket.
     fn hash(&self) -> String {
-        let form = json!([self.repo, self.title, self.description, self.issue_type, self.priority]);
+        let form = json!([
+            self.repo,
+            self.title,
+            self.description,
+            self.issue_type,
+            self.priority
+        ]);
         format!("form:{}", hex::encode(sha256(form.to_string().as_bytes())))
     }
 }
@@ -100,19 +120,26 @@ pub async fn create(
     let opened = backends::open(app, org.id, link, form.repo.trim()).await?;
     let marker = format!("tb-{}", random_hex(10));
     let url = super::permalink(app, &org.slug, group.id);
-    draft.description = format!("{}\n\n[{marker}]({url}#{marker})", draft.description.trim_end());
+    draft.description = format!(
+        "{}\n\n[{marker}]({url}#{marker})",
+        draft.description.trim_end()
+    );
     let new = NewTicket {
         org: org.id,
         group: group.id,
         link,
         repo: opened.repo,
-        client_key: client_key.map_or_else(|| form.hash(), |key| format!("key:{}", text::cut_chars(key, 200))),
+        client_key: client_key.map_or_else(
+            || form.hash(),
+            |key| format!("key:{}", text::cut_chars(key, 200)),
+        ),
         marker,
         state: TicketStatus::Pending,
         repo_name: form.repo.trim().to_owned(),
         title: draft.title.clone(),
         description: String::new(),
-        draft: serde_json::to_string(&draft).map_err(|error| TicketError::App(crate::error::AppError::internal(error)))?,
+        draft: serde_json::to_string(&draft)
+            .map_err(|error| TicketError::App(crate::error::AppError::internal(error)))?,
         created_by: actor.name.clone(),
     };
     let ticket = put_intent(app, new, project).await?;
@@ -132,7 +159,16 @@ pub async fn retry(app: &App, org: OrgId, id: TicketId) -> Result<Ticket, Ticket
         .write(move |tx| {
             let ticket = store::find(tx, org, id)?.ok_or(TicketError::NotFound)?;
             if store::reopen(tx, org, id, now)? {
-                enqueue_at(tx, &FinishCreate { org, ticket: id, link: ticket.link_id }, now.plus(SAFETY_DELAY), now)?;
+                enqueue_at(
+                    tx,
+                    &FinishCreate {
+                        org,
+                        ticket: id,
+                        link: ticket.link_id,
+                    },
+                    now.plus(SAFETY_DELAY),
+                    now,
+                )?;
             }
             Ok::<_, TicketError>(())
         })
@@ -151,8 +187,12 @@ async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Tick
                         .ok_or(TicketError::NotFound)?;
                     let again = match (known.state, known.attempted_at) {
                         // What a call of unknown fate may have made has the old marker in it.
-                        (TicketStatus::Failed, Some(_)) => store::reopen(tx, new.org, known.id, now)?,
-                        (TicketStatus::Failed, None) => store::revive(tx, new.org, known.id, &new, now)?,
+                        (TicketStatus::Failed, Some(_)) => {
+                            store::reopen(tx, new.org, known.id, now)?
+                        }
+                        (TicketStatus::Failed, None) => {
+                            store::revive(tx, new.org, known.id, &new, now)?
+                        }
                         _ => false,
                     };
                     if !again {
@@ -162,7 +202,11 @@ async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Tick
                 }
             };
             store::set_default(tx, new.org, new.link, project, "repo", &new.repo_name)?;
-            let safety = FinishCreate { org: new.org, ticket: ticket.id, link: new.link };
+            let safety = FinishCreate {
+                org: new.org,
+                ticket: ticket.id,
+                link: new.link,
+            };
             enqueue_at(tx, &safety, now.plus(SAFETY_DELAY), now)?;
             Ok::<_, TicketError>(ticket)
         })
@@ -188,11 +232,15 @@ async fn finish_or_wait(
         match finish(app, org, id, backend.clone()).await? {
             Finish::Ended(ticket) => {
                 return match (ticket.state, ticket.last_error.clone()) {
-                    (TicketStatus::Failed, reason) => Err(TicketError::Refused(reason.unwrap_or_default())),
+                    (TicketStatus::Failed, reason) => {
+                        Err(TicketError::Refused(reason.unwrap_or_default()))
+                    }
                     _ => Ok(*ticket),
                 };
             }
-            Finish::Taken if started.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(250)).await,
+            Finish::Taken if started.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(250)).await
+            }
             Finish::Taken => return Err(TicketError::Pending),
         }
     }
@@ -233,14 +281,20 @@ pub(super) async fn finish(
     };
     let done = finish_claimed(app, &ticket, &owner, backend).await;
     let outcome = match done {
-        Ok(made) => link_made(app, ticket, made).await.map(|ticket| Finish::Ended(Box::new(ticket))),
-        Err(TicketError::Refused(reason)) => refuse(app, &ticket, reason).await.map(|t| Finish::Ended(Box::new(t))),
-        Err(TicketError::Field(_, reason)) => {
-            refuse(app, &ticket, reason.into_owned()).await.map(|t| Finish::Ended(Box::new(t)))
-        }
+        Ok(made) => link_made(app, ticket, made)
+            .await
+            .map(|ticket| Finish::Ended(Box::new(ticket))),
+        Err(TicketError::Refused(reason)) => refuse(app, &ticket, reason)
+            .await
+            .map(|t| Finish::Ended(Box::new(t))),
+        Err(TicketError::Field(_, reason)) => refuse(app, &ticket, reason.into_owned())
+            .await
+            .map(|t| Finish::Ended(Box::new(t))),
         Err(TicketError::NotFound) => {
             let reason = "The connection to this workspace was removed.".to_owned();
-            refuse(app, &ticket, reason).await.map(|t| Finish::Ended(Box::new(t)))
+            refuse(app, &ticket, reason)
+                .await
+                .map(|t| Finish::Ended(Box::new(t)))
         }
         Err(error) => {
             let text = match &error {
@@ -248,7 +302,9 @@ pub(super) async fn finish(
                 _ => "No answer in time; looking whether the ticket was made.".to_owned(),
             };
             app.db
-                .write(move |tx| Ok::<_, TicketError>(store::release(tx, org, id, &owner, Some(&text))?))
+                .write(move |tx| {
+                    Ok::<_, TicketError>(store::release(tx, org, id, &owner, Some(&text))?)
+                })
                 .await?;
             return Err(error);
         }
@@ -256,12 +312,31 @@ pub(super) async fn finish(
     outcome
 }
 
-async fn claim(app: &App, org: OrgId, id: TicketId, owner: &str) -> Result<Option<Ticket>, TicketError> {
+async fn claim(
+    app: &App,
+    org: OrgId,
+    id: TicketId,
+    owner: &str,
+) -> Result<Option<Ticket>, TicketError> {
     let (owner, now) = (owner.to_owned(), app.clock.now());
     // One server per SQLite file: a claim of another process is a dead one's.
-    let process = app.db.url().is_sqlite().then(|| app.cache::<ProcessName>().0.clone());
+    let process = app
+        .db
+        .url()
+        .is_sqlite()
+        .then(|| app.cache::<ProcessName>().0.clone());
     app.db
-        .write(move |tx| Ok::<_, TicketError>(store::claim(tx, org, id, &owner, process.as_deref(), CLAIM, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::claim(
+                tx,
+                org,
+                id,
+                &owner,
+                process.as_deref(),
+                CLAIM,
+                now,
+            )?)
+        })
         .await
 }
 
@@ -275,8 +350,9 @@ async fn finish_claimed(
         Some(backend) => backend,
         None => backends::open_for(app, ticket).await?,
     };
-    let draft: Draft = serde_json::from_str(&ticket.draft)
-        .map_err(|error| TicketError::Refused(format!("The stored form cannot be read: {error}")))?;
+    let draft: Draft = serde_json::from_str(&ticket.draft).map_err(|error| {
+        TicketError::Refused(format!("The stored form cannot be read: {error}"))
+    })?;
     if let Some(attempted) = ticket.attempted_at {
         if let Some(found) = backend.find(&ticket.marker).await? {
             return Ok(found);
@@ -288,7 +364,9 @@ async fn finish_claimed(
     note_attempt(app, ticket, owner, Some(app.clock.now())).await?;
     match backend.create(&draft).await {
         Ok(made) => Ok(made),
-        Err(BackendError::Later { unknown_fate: true, .. }) => Err(TicketError::Pending),
+        Err(BackendError::Later {
+            unknown_fate: true, ..
+        }) => Err(TicketError::Pending),
         Err(error) => {
             note_attempt(app, ticket, owner, None).await?;
             Err(error.into())
@@ -296,18 +374,37 @@ async fn finish_claimed(
     }
 }
 
-async fn note_attempt(app: &App, ticket: &Ticket, owner: &str, at: Option<Micros>) -> Result<(), TicketError> {
+async fn note_attempt(
+    app: &App,
+    ticket: &Ticket,
+    owner: &str,
+    at: Option<Micros>,
+) -> Result<(), TicketError> {
     let (org, id, owner) = (ticket.org_id, ticket.id, owner.to_owned());
-    let still_ours =
-        app.db.write(move |tx| Ok::<_, TicketError>(store::note_attempt(tx, org, id, &owner, at)?)).await?;
-    if still_ours { Ok(()) } else { Err(TicketError::Pending) }
+    let still_ours = app
+        .db
+        .write(move |tx| Ok::<_, TicketError>(store::note_attempt(tx, org, id, &owner, at)?))
+        .await?;
+    if still_ours {
+        Ok(())
+    } else {
+        Err(TicketError::Pending)
+    }
 }
 
 async fn refuse(app: &App, ticket: &Ticket, reason: String) -> Result<Ticket, TicketError> {
     let (org, id, now) = (ticket.org_id, ticket.id, app.clock.now());
     app.db
         .write(move |tx| {
-            store::set_state(tx, org, id, TicketStatus::Pending, TicketStatus::Failed, &reason, now)?;
+            store::set_state(
+                tx,
+                org,
+                id,
+                TicketStatus::Pending,
+                TicketStatus::Failed,
+                &reason,
+                now,
+            )?;
             cancel::<FinishCreate>(tx, &FinishCreate::key(id))?;
             store::find(tx, org, id)?.ok_or(TicketError::NotFound)
         })
@@ -319,7 +416,10 @@ async fn link_made(app: &App, ticket: Ticket, remote: RemoteTicket) -> Result<Ti
     let made = Made {
         key: format!("{}#{}", ticket.repo_name, remote.number),
         number: remote.number,
-        url: app.bitbucket.web_issue(&ticket.repo_name, u64::try_from(remote.number).unwrap_or_default()),
+        url: app.bitbucket.web_issue(
+            &ticket.repo_name,
+            u64::try_from(remote.number).unwrap_or_default(),
+        ),
         title: remote.title,
         state: remote.state,
     };
@@ -335,7 +435,14 @@ async fn link_made(app: &App, ticket: Ticket, remote: RemoteTicket) -> Result<Ti
             }
             if store::set_linked(tx, org, ticket.id, &made, now)? {
                 store::join(tx, org, ticket.group_id, ticket.id, now)?;
-                log_linked(tx, &ticket, &made, true, &Actor::system(ticket.created_by.clone()), now)?;
+                log_linked(
+                    tx,
+                    &ticket,
+                    &made,
+                    true,
+                    &Actor::system(ticket.created_by.clone()),
+                    now,
+                )?;
                 follow_group(tx, &ticket, now)?;
             }
             store::find(tx, org, ticket.id)?.ok_or(TicketError::NotFound)
@@ -347,7 +454,14 @@ async fn link_made(app: &App, ticket: Ticket, remote: RemoteTicket) -> Result<Ti
 fn follow_group(tx: &mut Tx<'_>, ticket: &Ticket, now: Micros) -> QueryResult<()> {
     let group = groups::find(tx, ticket.org_id, ticket.group_id)?;
     if group.is_some_and(|(group, _)| group.status == GroupStatus::Resolved) {
-        enqueue(tx, &super::SyncStatus { org: ticket.org_id, group: ticket.group_id }, now)?;
+        enqueue(
+            tx,
+            &super::SyncStatus {
+                org: ticket.org_id,
+                group: ticket.group_id,
+            },
+            now,
+        )?;
     }
     Ok(())
 }
@@ -364,7 +478,8 @@ pub(super) fn log_linked(
     let data = json!({
         "title": made.title, "provider": "Bitbucket", "location": made.url, "label": made.key, "new": new,
     });
-    let activity = Activity::new(ActivityKind::CreateIssue, actor, data).once(format!("{}:{}", ticket.id, ticket.marker));
+    let activity = Activity::new(ActivityKind::CreateIssue, actor, data)
+        .once(format!("{}:{}", ticket.id, ticket.marker));
     groups::log(tx, ticket.org_id, ticket.group_id, &activity, now).map(drop)
 }
 

@@ -14,8 +14,12 @@ use crate::kit::db::Conn;
 use crate::sentry::text;
 
 /// Kinds of a Bitbucket issue: value and label.
-pub const ISSUE_TYPES: &[(&str, &str)] =
-    &[("bug", "Bug"), ("enhancement", "Enhancement"), ("proposal", "Proposal"), ("task", "Task")];
+pub const ISSUE_TYPES: &[(&str, &str)] = &[
+    ("bug", "Bug"),
+    ("enhancement", "Enhancement"),
+    ("proposal", "Proposal"),
+    ("task", "Task"),
+];
 /// Priorities of a Bitbucket issue: value and label.
 pub const PRIORITIES: &[(&str, &str)] = &[
     ("trivial", "Trivial"),
@@ -42,8 +46,17 @@ pub struct DefaultText {
 ///
 /// # Errors
 /// When a query fails.
-pub fn default_text(app: &App, conn: &mut Conn, org: &Org, group: &Group, project: &Project) -> AppResult<DefaultText> {
-    let url = format!("{}?referrer=bitbucket_integration", super::permalink(app, &org.slug, group.id));
+pub fn default_text(
+    app: &App,
+    conn: &mut Conn,
+    org: &Org,
+    group: &Group,
+    project: &Project,
+) -> AppResult<DefaultText> {
+    let url = format!(
+        "{}?referrer=bitbucket_integration",
+        super::permalink(app, &org.slug, group.id)
+    );
     let mut description = format!("Sentry Issue: [{}]({url})", group.short_id(project));
     if let Some(stored) = groups::latest_event(conn, org.id, group.id)? {
         let body = text::event_text(&stored.event()?, MAX_EVENT_TEXT);
@@ -52,14 +65,22 @@ pub fn default_text(app: &App, conn: &mut Conn, org: &Org, group: &Group, projec
             description.push_str(&text::fenced(&body));
         }
     }
-    Ok(DefaultText { title: text::cut_chars(&text::one_line(&group.title), MAX_TITLE).into_owned(), description })
+    Ok(DefaultText {
+        title: text::cut_chars(&text::one_line(&group.title), MAX_TITLE).into_owned(),
+        description,
+    })
 }
 
 /// Repositories to choose from, by name, and the one to start with: the last used, else the first.
 ///
 /// # Errors
 /// When a query fails.
-pub fn repo_choices(conn: &mut Conn, org: OrgId, link: LinkId, project: &Project) -> AppResult<(Vec<String>, String)> {
+pub fn repo_choices(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    project: &Project,
+) -> AppResult<(Vec<String>, String)> {
     let mut names: Vec<_> = links::repos_of_link(conn, org, link)?
         .into_iter()
         .filter(|repo| repo.status == RepoStatus::Active)
@@ -72,7 +93,9 @@ pub fn repo_choices(conn: &mut Conn, org: OrgId, link: LinkId, project: &Project
     {
         names.insert(0, remembered.clone());
     }
-    let default = remembered.or_else(|| names.first().cloned()).unwrap_or_default();
+    let default = remembered
+        .or_else(|| names.first().cloned())
+        .unwrap_or_default();
     Ok((names, default))
 }
 
@@ -101,7 +124,11 @@ impl Fields {
     /// `createIssueConfig`.
     #[must_use]
     pub fn create(&self) -> Value {
-        let choices = |list: &[(&str, &str)]| list.iter().map(|(value, label)| json!([value, label])).collect::<Vec<_>>();
+        let choices = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(value, label)| json!([value, label]))
+                .collect::<Vec<_>>()
+        };
         json!([
             self.repo_field(),
             { "name": "title", "label": "Title", "type": "string", "required": true, "default": self.text.title },

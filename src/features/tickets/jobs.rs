@@ -112,7 +112,13 @@ impl Job for ResumePending {
         let now = app.clock.now();
         let found = app
             .db
-            .read(move |conn| Ok::<_, AppError>(store::forgotten(conn, now.minus(Self::UNTOUCHED), Self::LIMIT)?))
+            .read(move |conn| {
+                Ok::<_, AppError>(store::forgotten(
+                    conn,
+                    now.minus(Self::UNTOUCHED),
+                    Self::LIMIT,
+                )?)
+            })
             .await?;
         if found.is_empty() {
             return Ok(Verdict::Done);
@@ -120,7 +126,15 @@ impl Job for ResumePending {
         app.db
             .write(move |tx| {
                 for (org, ticket, link) in &found {
-                    enqueue(tx, &FinishCreate { org: *org, ticket: *ticket, link: *link }, now)?;
+                    enqueue(
+                        tx,
+                        &FinishCreate {
+                            org: *org,
+                            ticket: *ticket,
+                            link: *link,
+                        },
+                        now,
+                    )?;
                 }
                 Ok::<_, AppError>(())
             })
@@ -130,7 +144,10 @@ impl Job for ResumePending {
 }
 
 fn again(reason: &str, after: Option<Duration>) -> Verdict {
-    Verdict::Retry { after, reason: reason.to_owned() }
+    Verdict::Retry {
+        after,
+        reason: reason.to_owned(),
+    }
 }
 
 fn verdict(error: TicketError) -> anyhow::Result<Verdict> {

@@ -55,13 +55,19 @@ pub async fn link(
 ) -> Result<Ticket, TicketError> {
     let typed = form.external_issue.trim().trim_start_matches('#');
     if typed.is_empty() {
-        return Err(TicketError::Field("externalIssue", "Issue ID is required".into()));
+        return Err(TicketError::Field(
+            "externalIssue",
+            "Issue ID is required".into(),
+        ));
     }
     let number: i64 = typed
         .parse()
         .ok()
         .filter(|number| *number > 0)
-        .ok_or(TicketError::Field("externalIssue", "This is not the number of an issue.".into()))?;
+        .ok_or(TicketError::Field(
+            "externalIssue",
+            "This is not the number of an issue.".into(),
+        ))?;
     if form.repo.trim().is_empty() {
         return Err(TicketError::Field("repo", "Repository is required".into()));
     }
@@ -70,7 +76,12 @@ pub async fn link(
     let backend = opened.backend;
     let remote = backend.get(number).await?;
     let url = backend.url(number);
-    let place = Place { link, repo, row: opened.repo, url };
+    let place = Place {
+        link,
+        repo,
+        row: opened.repo,
+        url,
+    };
     let ticket = store_link(app, org.id, group, project, place, remote, actor).await?;
     let mut comment = text::clean(&form.comment).into_owned();
     text::cut_bytes(&mut comment, MAX_COMMENT);
@@ -97,7 +108,12 @@ async fn store_link(
     remote: RemoteTicket,
     actor: &Actor,
 ) -> Result<Ticket, TicketError> {
-    let Place { link, repo, row, url } = place;
+    let Place {
+        link,
+        repo,
+        row,
+        url,
+    } = place;
     let (group, project, actor, now) = (group.id, project.id, actor.clone(), app.clock.now());
     app.db
         .write(move |tx| {
@@ -137,7 +153,11 @@ async fn store_link(
             if !store::join(tx, org, group, ticket.id, now)? {
                 return Err(TicketError::AlreadyLinked);
             }
-            let for_group = Ticket { group_id: group, marker: format!("{}:{}", ticket.marker, now.0), ..ticket.clone() };
+            let for_group = Ticket {
+                group_id: group,
+                marker: format!("{}:{}", ticket.marker, now.0),
+                ..ticket.clone()
+            };
             log_linked(tx, &for_group, &made, false, &actor, now)?;
             store::set_default(tx, org, link, project, "repo", &repo)?;
             store::find(tx, org, ticket.id)?.ok_or(TicketError::NotFound)

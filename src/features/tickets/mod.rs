@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
-use crate::features::groups::{GroupId, Group};
+use crate::features::groups::{Group, GroupId};
 use crate::features::links::{self, LinkError};
 use crate::kit::db::{Conn, DbError};
 use crate::kit::ids::{row_id, text_enum};
@@ -114,10 +114,13 @@ impl From<BackendError> for TicketError {
     fn from(error: BackendError) -> Self {
         match error {
             BackendError::Refused(text) | BackendError::TrackerGone(text) => Self::Refused(text),
-            BackendError::NotFound => Self::Refused("There is no such issue in this repository.".into()),
-            BackendError::Later { text, after, .. } => {
-                Self::Busy(text, after.map_or(RETRY_SECS, |after| after.as_secs().max(1)))
+            BackendError::NotFound => {
+                Self::Refused("There is no such issue in this repository.".into())
             }
+            BackendError::Later { text, after, .. } => Self::Busy(
+                text,
+                after.map_or(RETRY_SECS, |after| after.as_secs().max(1)),
+            ),
         }
     }
 }
@@ -139,10 +142,11 @@ impl From<TicketError> for AppError {
                 "Something went wrong while communicating with Bitbucket. The issue is being created; ask again shortly.",
                 RETRY_SECS,
             ),
-            TicketError::Busy(text, seconds) => {
-                Self::unavailable("Something went wrong while communicating with Bitbucket", seconds)
-                    .caused_by(anyhow::anyhow!(text))
-            }
+            TicketError::Busy(text, seconds) => Self::unavailable(
+                "Something went wrong while communicating with Bitbucket",
+                seconds,
+            )
+            .caused_by(anyhow::anyhow!(text)),
             TicketError::NotFound => Self::not_found(),
             TicketError::App(error) => error,
         }
@@ -153,13 +157,21 @@ impl From<TicketError> for AppError {
 ///
 /// # Errors
 /// When a query fails.
-pub fn links_with_tickets(conn: &mut Conn, org: OrgId, group: GroupId) -> AppResult<Vec<(links::Link, Vec<Ticket>)>> {
+pub fn links_with_tickets(
+    conn: &mut Conn,
+    org: OrgId,
+    group: GroupId,
+) -> AppResult<Vec<(links::Link, Vec<Ticket>)>> {
     let tickets = store::list_of_group(conn, org, group)?;
     let links = links::list_links(conn, org)?;
     Ok(links
         .into_iter()
         .map(|link| {
-            let own = tickets.iter().filter(|ticket| ticket.link_id == link.id).cloned().collect();
+            let own = tickets
+                .iter()
+                .filter(|ticket| ticket.link_id == link.id)
+                .cloned()
+                .collect();
             (link, own)
         })
         .collect())

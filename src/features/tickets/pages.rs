@@ -13,9 +13,13 @@ use super::store::{self, Ticket};
 use super::{CreateForm, LinkForm, TicketError, TicketId, TicketStatus};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{CsrfForm, Flash, Org, OrgAccess, OrgId, Project, Scope, Shell, SignedIn, need, redirect_with};
+use crate::features::accounts::{
+    CsrfForm, Flash, Org, OrgAccess, OrgId, Project, Scope, Shell, SignedIn, need, redirect_with,
+};
 use crate::features::groups::pages as group_pages;
-use crate::features::groups::{Actor, DetailView, EventRow, Group, GroupAccess, GroupId, TicketBadge, detail_view};
+use crate::features::groups::{
+    Actor, DetailView, EventRow, Group, GroupAccess, GroupId, TicketBadge, detail_view,
+};
 use crate::features::links::{self, Link, LinkId, LinkStatus};
 use crate::kit::clock::Micros;
 use crate::kit::db::Conn;
@@ -29,7 +33,13 @@ struct Choice {
 
 impl Choice {
     fn list(known: &[(&str, &str)]) -> Vec<Self> {
-        known.iter().map(|(value, label)| Self { value: (*value).to_owned(), label: (*label).to_owned() }).collect()
+        known
+            .iter()
+            .map(|(value, label)| Self {
+                value: (*value).to_owned(),
+                label: (*label).to_owned(),
+            })
+            .collect()
     }
 }
 
@@ -42,7 +52,10 @@ struct Integration {
 
 impl From<&Link> for Integration {
     fn from(link: &Link) -> Self {
-        Self { id: link.id.to_string(), name: link.name.clone() }
+        Self {
+            id: link.id.to_string(),
+            name: link.name.clone(),
+        }
     }
 }
 
@@ -55,11 +68,17 @@ struct Wrong {
 
 impl Wrong {
     fn field(field: &'static str, text: impl Into<String>) -> Self {
-        Self { errors: BTreeMap::from([(field, text.into())]), form_error: None }
+        Self {
+            errors: BTreeMap::from([(field, text.into())]),
+            form_error: None,
+        }
     }
 
     fn form(text: impl Into<String>) -> Self {
-        Self { errors: BTreeMap::new(), form_error: Some(text.into()) }
+        Self {
+            errors: BTreeMap::new(),
+            form_error: Some(text.into()),
+        }
     }
 }
 
@@ -130,14 +149,21 @@ impl Item {
             key: ticket.ticket_key.clone().unwrap_or_default(),
             repo: ticket.repo_name.clone(),
             url: ticket.url.clone().unwrap_or_default(),
-            title: if exists { ticket.title.clone() } else { String::new() },
+            title: if exists {
+                ticket.title.clone()
+            } else {
+                String::new()
+            },
             remote_status: match ticket.state {
                 TicketStatus::Gone => Some("gone".to_owned()),
                 _ => ticket.remote_state.clone(),
             },
             how,
             created_at: ticket.created_at,
-            error: ticket.last_error.clone().filter(|_| ticket.state != TicketStatus::Pending),
+            error: ticket
+                .last_error
+                .clone()
+                .filter(|_| ticket.state != TicketStatus::Pending),
         }
     }
 }
@@ -199,19 +225,42 @@ impl Start {
         wanted: Option<LinkId>,
     ) -> AppResult<Result<Self, String>> {
         let all = links::list_links(conn, org.id)?;
-        let usable: Vec<Link> = all.iter().filter(|link| link.status == LinkStatus::Active).cloned().collect();
-        let chosen = usable.iter().find(|link| Some(link.id) == wanted).or(usable.first()).cloned();
+        let usable: Vec<Link> = all
+            .iter()
+            .filter(|link| link.status == LinkStatus::Active)
+            .cloned()
+            .collect();
+        let chosen = usable
+            .iter()
+            .find(|link| Some(link.id) == wanted)
+            .or(usable.first())
+            .cloned();
         let Some(link) = chosen else {
             return Ok(Err(match all.first() {
-                Some(link) => link.status_reason.clone().unwrap_or_else(|| "The connection is disabled.".to_owned()),
+                Some(link) => link
+                    .status_reason
+                    .clone()
+                    .unwrap_or_else(|| "The connection is disabled.".to_owned()),
                 None => "Connect a Bitbucket workspace to create issues from here.".to_owned(),
             }));
         };
         let (repos, repo) = forms::repo_choices(conn, org.id, link.id, project)?;
-        Ok(Ok(Self { link, links: usable, repos, repo }))
+        Ok(Ok(Self {
+            link,
+            links: usable,
+            repos,
+            repo,
+        }))
     }
 
-    fn form<V>(&self, org: &Org, client_key: Option<String>, values: V, repo: &str, wrong: Wrong) -> FormPart<V> {
+    fn form<V>(
+        &self,
+        org: &Org,
+        client_key: Option<String>,
+        values: V,
+        repo: &str,
+        wrong: Wrong,
+    ) -> FormPart<V> {
         let mut repos = self.repos.clone();
         // A repository that was searched for stays chosen when the form comes back.
         if !repo.is_empty() && !repos.iter().any(|known| known == repo) {
@@ -221,8 +270,16 @@ impl Start {
             integration: (&self.link).into(),
             integrations: self.links.iter().map(Into::into).collect(),
             search_url: search_url(org, self.link.id),
-            client_key: client_key.filter(|key| !key.is_empty()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-            repos: repos.into_iter().map(|name| Choice { label: name.clone(), value: name }).collect(),
+            client_key: client_key
+                .filter(|key| !key.is_empty())
+                .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            repos: repos
+                .into_iter()
+                .map(|name| Choice {
+                    label: name.clone(),
+                    value: name,
+                })
+                .collect(),
             issue_types: Vec::new(),
             priorities: Vec::new(),
             values,
@@ -230,7 +287,13 @@ impl Start {
         }
     }
 
-    fn create_form(&self, org: &Org, key: Option<String>, values: CreateValues, wrong: Wrong) -> FormPart<CreateValues> {
+    fn create_form(
+        &self,
+        org: &Org,
+        key: Option<String>,
+        values: CreateValues,
+        wrong: Wrong,
+    ) -> FormPart<CreateValues> {
         let repo = values.repo.clone();
         let mut form = self.form(org, key, values, &repo, wrong);
         form.issue_types = Choice::list(ISSUE_TYPES);
@@ -238,7 +301,13 @@ impl Start {
         form
     }
 
-    fn link_form(&self, org: &Org, key: Option<String>, values: LinkValues, wrong: Wrong) -> FormPart<LinkValues> {
+    fn link_form(
+        &self,
+        org: &Org,
+        key: Option<String>,
+        values: LinkValues,
+        wrong: Wrong,
+    ) -> FormPart<LinkValues> {
         let repo = values.repo.clone();
         self.form(org, key, values, &repo, wrong)
     }
@@ -266,7 +335,13 @@ fn may_write<R>(access: &GroupAccess<R>) -> bool {
     access.may(Scope::EventWrite) || access.may(Scope::EventAdmin)
 }
 
-fn shell(app: &App, req: &HttpRequest, title: impl Into<String>, org: &Org, signed_in: &SignedIn) -> Shell {
+fn shell(
+    app: &App,
+    req: &HttpRequest,
+    title: impl Into<String>,
+    org: &Org,
+    signed_in: &SignedIn,
+) -> Shell {
     Shell::new(app, req, title, "errors")
         .user(&signed_in.user)
         .org(org)
@@ -290,7 +365,11 @@ pub async fn list(
     group_pages::list_with(&app, &req, access, &signed_in, badges).await
 }
 
-fn badges(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> AppResult<HashMap<GroupId, Vec<TicketBadge>>> {
+fn badges(
+    conn: &mut Conn,
+    org: OrgId,
+    groups: &[GroupId],
+) -> AppResult<HashMap<GroupId, Vec<TicketBadge>>> {
     let mut found: HashMap<GroupId, Vec<TicketBadge>> = HashMap::new();
     for (group, state, key, remote) in store::badges_of(conn, org, groups)? {
         found.entry(group).or_default().push(TicketBadge {
@@ -318,17 +397,34 @@ pub async fn detail(
     };
     let can_write = may_write(&access);
     let tickets = panel(&app, &access, can_write).await?;
-    let GroupAccess { org, group, project, .. } = access;
+    let GroupAccess {
+        org,
+        group,
+        project,
+        ..
+    } = access;
     let view = detail_view(&app, group, project, row, can_write).await?;
     let title = view.title();
-    shell(&app, &req, title, &org, &signed_in).page(&app, "groups/detail.html", DetailPage { view, tickets })
+    shell(&app, &req, title, &org, &signed_in).page(
+        &app,
+        "groups/detail.html",
+        DetailPage { view, tickets },
+    )
 }
 
 async fn panel<R>(app: &App, access: &GroupAccess<R>, can_write: bool) -> AppResult<Panel> {
-    let (state, org, group, project) = (app.clone(), access.org.clone(), access.group.clone(), access.project.clone());
+    let (state, org, group, project) = (
+        app.clone(),
+        access.org.clone(),
+        access.group.clone(),
+        access.project.clone(),
+    );
     app.db
         .read(move |conn| {
-            let items: Vec<Item> = store::list_of_group(conn, org.id, group.id)?.iter().map(Item::new).collect();
+            let items: Vec<Item> = store::list_of_group(conn, org.id, group.id)?
+                .iter()
+                .map(Item::new)
+                .collect();
             let mut panel = Panel {
                 is_pending: items.iter().any(|item| item.state == "pending"),
                 reason: None,
@@ -339,7 +435,10 @@ async fn panel<R>(app: &App, access: &GroupAccess<R>, can_write: bool) -> AppRes
             match Start::read(conn, &org, &project, None)? {
                 Ok(start) if can_write => {
                     let values = first_values(&state, conn, &org, &group, &project, &start.repo)?;
-                    let link = LinkValues { repo: start.repo.clone(), ..LinkValues::default() };
+                    let link = LinkValues {
+                        repo: start.repo.clone(),
+                        ..LinkValues::default()
+                    };
                     panel.create = Some(start.create_form(&org, None, values, Wrong::default()));
                     panel.link = Some(start.link_form(&org, None, link, Wrong::default()));
                 }
@@ -374,7 +473,17 @@ pub async fn create_page(
     signed_in: SignedIn,
     chosen: web::Query<Chosen>,
 ) -> AppResult<HttpResponse> {
-    render_create(&app, &req, &access, &signed_in, chosen.link(), None, Wrong::default(), StatusCode::OK).await
+    render_create(
+        &app,
+        &req,
+        &access,
+        &signed_in,
+        chosen.link(),
+        None,
+        Wrong::default(),
+        StatusCode::OK,
+    )
+    .await
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
@@ -388,7 +497,12 @@ async fn render_create<R>(
     wrong: Wrong,
     status: StatusCode,
 ) -> AppResult<HttpResponse> {
-    let (state, org, group, project) = (app.clone(), access.org.clone(), access.group.clone(), access.project.clone());
+    let (state, org, group, project) = (
+        app.clone(),
+        access.org.clone(),
+        access.group.clone(),
+        access.project.clone(),
+    );
     let page = app
         .db
         .read(move |conn| {
@@ -396,21 +510,36 @@ async fn render_create<R>(
                 Ok(start) => {
                     let (key, values) = match sent {
                         Some((key, values)) => (Some(key), values),
-                        None => (None, first_values(&state, conn, &org, &group, &project, &start.repo)?),
+                        None => (
+                            None,
+                            first_values(&state, conn, &org, &group, &project, &start.repo)?,
+                        ),
                     };
                     (None, Some(start.create_form(&org, key, values, wrong)))
                 }
                 Err(reason) => (Some(reason), None),
             };
-            Ok::<_, AppError>(FormPage { group: group_part(&group, &project), reason, form })
+            Ok::<_, AppError>(FormPage {
+                group: group_part(&group, &project),
+                reason,
+                form,
+            })
         })
         .await?;
-    shell(app, req, "Create issue", &access.org, signed_in)
-        .page_with_status(app, status, "groups/create_ticket.html", page)
+    shell(app, req, "Create issue", &access.org, signed_in).page_with_status(
+        app,
+        status,
+        "groups/create_ticket.html",
+        page,
+    )
 }
 
 fn group_part(group: &Group, project: &Project) -> GroupPart {
-    GroupPart { id: group.id.to_string(), short_id: group.short_id(project), title: group.title.clone() }
+    GroupPart {
+        id: group.id.to_string(),
+        short_id: group.short_id(project),
+        title: group.title.clone(),
+    }
 }
 
 /// What the form that creates sends.
@@ -434,7 +563,11 @@ pub async fn create_submit(
     signed_in: SignedIn,
     form: CsrfForm<CreateSent>,
 ) -> AppResult<HttpResponse> {
-    let CreateSent { integration, client_key, values } = form.0;
+    let CreateSent {
+        integration,
+        client_key,
+        values,
+    } = form.0;
     let wanted = CreateForm {
         repo: values.repo.clone(),
         title: values.title.clone(),
@@ -444,14 +577,34 @@ pub async fn create_submit(
     };
     let (org, group, actor) = (&access.org, &access.group, Actor::of(&access.caller));
     let key = Some(client_key.as_str()).filter(|key| !key.is_empty());
-    let made = super::create(&app, org, group, &access.project, integration, &wanted, key, &actor).await;
+    let made = super::create(
+        &app,
+        org,
+        group,
+        &access.project,
+        integration,
+        &wanted,
+        key,
+        &actor,
+    )
+    .await;
     let wrong = match outcome(&app, &page_of(org, group.id), made, "created")? {
         Ok(answer) => return Ok(answer),
         Err(wrong) => wrong,
     };
     // The key stays: sending the corrected form revives the refused ticket instead of making a second one.
     let sent = Some((client_key, values));
-    render_create(&app, &req, &access, &signed_in, Some(integration), sent, wrong, StatusCode::BAD_REQUEST).await
+    render_create(
+        &app,
+        &req,
+        &access,
+        &signed_in,
+        Some(integration),
+        sent,
+        wrong,
+        StatusCode::BAD_REQUEST,
+    )
+    .await
 }
 
 /// What a person sees after asking for a ticket: the error's page with a message, or the form with what was wrong.
@@ -463,28 +616,41 @@ fn outcome(
 ) -> AppResult<Result<HttpResponse, Wrong>> {
     let on = |flash: Flash| Ok(Ok(redirect_with(app, to, &flash)));
     match made {
-        Ok(ticket) => on(Flash::ok(format!("{} is {done}.", ticket.ticket_key.unwrap_or_default()))),
-        Err(TicketError::Pending) => {
-            on(Flash::warn("Bitbucket has not answered yet. The issue is being created; it is safe to leave this page."))
-        }
-        Err(TicketError::Busy(text, _)) => {
-            on(Flash::warn(format!("{} The issue will be created as soon as Bitbucket takes it.", sentence(&text))))
-        }
+        Ok(ticket) => on(Flash::ok(format!(
+            "{} is {done}.",
+            ticket.ticket_key.unwrap_or_default()
+        ))),
+        Err(TicketError::Pending) => on(Flash::warn(
+            "Bitbucket has not answered yet. The issue is being created; it is safe to leave this page.",
+        )),
+        Err(TicketError::Busy(text, _)) => on(Flash::warn(format!(
+            "{} The issue will be created as soon as Bitbucket takes it.",
+            sentence(&text)
+        ))),
         Err(TicketError::Field(field, text)) => {
-            let field = if field == "externalIssue" { "external_issue" } else { field };
+            let field = if field == "externalIssue" {
+                "external_issue"
+            } else {
+                field
+            };
             Ok(Err(Wrong::field(field, text)))
         }
         Err(TicketError::Refused(text)) => Ok(Err(Wrong::form(text))),
-        Err(TicketError::AlreadyLinked) => {
-            Ok(Err(Wrong::field("external_issue", "That issue is already linked to this error.")))
-        }
+        Err(TicketError::AlreadyLinked) => Ok(Err(Wrong::field(
+            "external_issue",
+            "That issue is already linked to this error.",
+        ))),
         Err(error @ (TicketError::NotFound | TicketError::App(_))) => Err(error.into()),
     }
 }
 
 fn sentence(text: &str) -> String {
     let text = text.trim();
-    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+    if text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
 }
 
 /// `GET …/tickets/link/`: the form that links a ticket.
@@ -498,7 +664,17 @@ pub async fn link_page(
     signed_in: SignedIn,
     chosen: web::Query<Chosen>,
 ) -> AppResult<HttpResponse> {
-    render_link(&app, &req, &access, &signed_in, chosen.link(), None, Wrong::default(), StatusCode::OK).await
+    render_link(
+        &app,
+        &req,
+        &access,
+        &signed_in,
+        chosen.link(),
+        None,
+        Wrong::default(),
+        StatusCode::OK,
+    )
+    .await
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
@@ -512,7 +688,11 @@ async fn render_link<R>(
     wrong: Wrong,
     status: StatusCode,
 ) -> AppResult<HttpResponse> {
-    let (org, group, project) = (access.org.clone(), access.group.clone(), access.project.clone());
+    let (org, group, project) = (
+        access.org.clone(),
+        access.group.clone(),
+        access.project.clone(),
+    );
     let page = app
         .db
         .read(move |conn| {
@@ -520,17 +700,31 @@ async fn render_link<R>(
                 Ok(start) => {
                     let (key, values) = match sent {
                         Some((key, values)) => (Some(key), values),
-                        None => (None, LinkValues { repo: start.repo.clone(), ..LinkValues::default() }),
+                        None => (
+                            None,
+                            LinkValues {
+                                repo: start.repo.clone(),
+                                ..LinkValues::default()
+                            },
+                        ),
                     };
                     (None, Some(start.link_form(&org, key, values, wrong)))
                 }
                 Err(reason) => (Some(reason), None),
             };
-            Ok::<_, AppError>(FormPage { group: group_part(&group, &project), reason, form })
+            Ok::<_, AppError>(FormPage {
+                group: group_part(&group, &project),
+                reason,
+                form,
+            })
         })
         .await?;
-    shell(app, req, "Link issue", &access.org, signed_in)
-        .page_with_status(app, status, "groups/link_ticket.html", page)
+    shell(app, req, "Link issue", &access.org, signed_in).page_with_status(
+        app,
+        status,
+        "groups/link_ticket.html",
+        page,
+    )
 }
 
 /// What the form that links sends.
@@ -554,14 +748,27 @@ pub async fn link_submit(
     signed_in: SignedIn,
     form: CsrfForm<LinkSent>,
 ) -> AppResult<HttpResponse> {
-    let LinkSent { integration, client_key, values } = form.0;
+    let LinkSent {
+        integration,
+        client_key,
+        values,
+    } = form.0;
     let wanted = LinkForm {
         repo: values.repo.clone(),
         external_issue: values.external_issue.clone(),
         comment: values.comment.clone(),
     };
     let (org, group, actor) = (&access.org, &access.group, Actor::of(&access.caller));
-    let linked = super::link(&app, org, group, &access.project, integration, &wanted, &actor).await;
+    let linked = super::link(
+        &app,
+        org,
+        group,
+        &access.project,
+        integration,
+        &wanted,
+        &actor,
+    )
+    .await;
     let (wrong, status) = match linked {
         // Nothing waits for Bitbucket here: the person tries again.
         Err(TicketError::Busy(text, _)) => (Wrong::form(text), StatusCode::SERVICE_UNAVAILABLE),
@@ -570,7 +777,17 @@ pub async fn link_submit(
             Err(wrong) => (wrong, StatusCode::BAD_REQUEST),
         },
     };
-    render_link(&app, &req, &access, &signed_in, Some(integration), Some((client_key, values)), wrong, status).await
+    render_link(
+        &app,
+        &req,
+        &access,
+        &signed_in,
+        Some(integration),
+        Some((client_key, values)),
+        wrong,
+        status,
+    )
+    .await
 }
 
 /// Form without fields of its own.
@@ -578,12 +795,17 @@ pub async fn link_submit(
 pub struct Nothing {}
 
 fn ticket_id(req: &HttpRequest) -> AppResult<TicketId> {
-    req.match_info().get("ticket").and_then(|id| id.parse().ok()).ok_or_else(AppError::not_found)
+    req.match_info()
+        .get("ticket")
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(AppError::not_found)
 }
 
 async fn ticket_of<R>(app: &App, req: &HttpRequest, access: &GroupAccess<R>) -> AppResult<Ticket> {
     let (org, group, id) = (access.org.id, access.group.id, ticket_id(req)?);
-    app.db.read(move |conn| require_ticket(conn, org, group, id)).await
+    app.db
+        .read(move |conn| require_ticket(conn, org, group, id))
+        .await
 }
 
 /// `POST …/tickets/{ticket}/unlink/`: takes a ticket off the error; nothing is deleted in Bitbucket.
@@ -599,7 +821,16 @@ pub async fn unlink_submit(
     let ticket = ticket_of(&app, &req, &access).await?;
     let to = page_of(&access.org, access.group.id);
     let actor = Actor::of(&access.caller);
-    match super::unlink(&app, access.org.id, access.group.id, None, ticket.id, &actor).await {
+    match super::unlink(
+        &app,
+        access.org.id,
+        access.group.id,
+        None,
+        ticket.id,
+        &actor,
+    )
+    .await
+    {
         Ok(()) => {
             let text = match &ticket.ticket_key {
                 Some(key) => format!("{key} is unlinked. The issue in Bitbucket stays as it is."),
@@ -628,7 +859,10 @@ pub async fn retry_submit(
     match outcome(&app, &to, made, "created")? {
         Ok(answer) => Ok(answer),
         Err(wrong) => {
-            let text = wrong.form_error.or_else(|| wrong.errors.into_values().next()).unwrap_or_default();
+            let text = wrong
+                .form_error
+                .or_else(|| wrong.errors.into_values().next())
+                .unwrap_or_default();
             Ok(redirect_with(&app, &to, &Flash::error(text)))
         }
     }

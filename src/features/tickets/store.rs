@@ -90,7 +90,12 @@ pub(super) fn insert(tx: &mut Tx<'_>, new: &NewTicket, now: Micros) -> QueryResu
             tickets::created_at.eq(now),
             tickets::updated_at.eq(now),
         ))
-        .on_conflict((tickets::org_id, tickets::group_id, tickets::backend, tickets::client_key))
+        .on_conflict((
+            tickets::org_id,
+            tickets::group_id,
+            tickets::backend,
+            tickets::client_key
+        ))
         .do_nothing()
         .returning(tickets::id)
         .get_result(conn)
@@ -126,7 +131,12 @@ pub(super) fn find_by_client_key(
         .optional()
 }
 
-pub(super) fn find_by_key(conn: &mut Conn, org: OrgId, link: LinkId, key: &str) -> QueryResult<Option<Ticket>> {
+pub(super) fn find_by_key(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    key: &str,
+) -> QueryResult<Option<Ticket>> {
     tickets::table
         .filter(tickets::org_id.eq(org))
         .filter(tickets::link_id.eq(link))
@@ -137,7 +147,13 @@ pub(super) fn find_by_key(conn: &mut Conn, org: OrgId, link: LinkId, key: &str) 
 }
 
 /// Gives a ticket that was refused another chance with a new draft. False when it is not `failed`.
-pub(super) fn revive(tx: &mut Tx<'_>, org: OrgId, id: TicketId, new: &NewTicket, now: Micros) -> QueryResult<bool> {
+pub(super) fn revive(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    new: &NewTicket,
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
         tickets::table
             .filter(tickets::org_id.eq(org))
@@ -189,11 +205,16 @@ pub(super) fn claim(
     lease: Duration,
     now: Micros,
 ) -> QueryResult<Option<Ticket>> {
-    let Some(before) = find(tx, org, id)?.filter(|ticket| ticket.state == TicketStatus::Pending) else {
+    let Some(before) = find(tx, org, id)?.filter(|ticket| ticket.state == TicketStatus::Pending)
+    else {
         return Ok(None);
     };
-    let pending = tickets::table.filter(tickets::id.eq(id)).filter(tickets::state.eq(TicketStatus::Pending));
-    let free = tickets::busy_until.is_null().or(tickets::busy_until.lt(Some(now)));
+    let pending = tickets::table
+        .filter(tickets::id.eq(id))
+        .filter(tickets::state.eq(TicketStatus::Pending));
+    let free = tickets::busy_until
+        .is_null()
+        .or(tickets::busy_until.lt(Some(now)));
     let set = (
         tickets::busy_until.eq(Some(now.plus(lease))),
         tickets::busy_owner.eq(Some(owner)),
@@ -202,12 +223,20 @@ pub(super) fn claim(
     let taken = match process {
         Some(process) => {
             let dead = tickets::busy_owner.not_like(format!("{process}:%"));
-            diesel::update(pending.filter(free.or(dead))).set(set).execute(tx.conn())?
+            diesel::update(pending.filter(free.or(dead)))
+                .set(set)
+                .execute(tx.conn())?
         }
-        None => diesel::update(pending.filter(free)).set(set).execute(tx.conn())?,
+        None => diesel::update(pending.filter(free))
+            .set(set)
+            .execute(tx.conn())?,
     };
     // Read again: an attempt may have been noted between the first look and the claim.
-    if taken == 1 { find(tx, org, id).map(|row| row.or(Some(before))) } else { Ok(None) }
+    if taken == 1 {
+        find(tx, org, id).map(|row| row.or(Some(before)))
+    } else {
+        Ok(None)
+    }
 }
 
 /// Notes when a call that may make the ticket is sent, or (`None`) that it certainly made nothing.
@@ -231,7 +260,13 @@ pub(super) fn note_attempt(
 }
 
 /// Gives the right to finish back.
-pub(super) fn release(tx: &mut Tx<'_>, org: OrgId, id: TicketId, owner: &str, error: Option<&str>) -> QueryResult<()> {
+pub(super) fn release(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    owner: &str,
+    error: Option<&str>,
+) -> QueryResult<()> {
     diesel::update(
         tickets::table
             .filter(tickets::org_id.eq(org))
@@ -248,7 +283,13 @@ pub(super) fn release(tx: &mut Tx<'_>, org: OrgId, id: TicketId, owner: &str, er
 }
 
 /// Pending becomes linked. False when it was not pending any more.
-pub(super) fn set_linked(tx: &mut Tx<'_>, org: OrgId, id: TicketId, made: &Made, now: Micros) -> QueryResult<bool> {
+pub(super) fn set_linked(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    made: &Made,
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
         tickets::table
             .filter(tickets::org_id.eq(org))
@@ -301,15 +342,25 @@ pub(super) fn set_state(
 }
 
 /// Refreshes what the tracker says of a linked ticket.
-pub(super) fn refresh(tx: &mut Tx<'_>, org: OrgId, id: TicketId, made: &Made, now: Micros) -> QueryResult<()> {
-    diesel::update(tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(id)))
-        .set((
-            tickets::title.eq(&made.title),
-            tickets::remote_state.eq(made.state.as_deref()),
-            tickets::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+pub(super) fn refresh(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    made: &Made,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id)),
+    )
+    .set((
+        tickets::title.eq(&made.title),
+        tickets::remote_state.eq(made.state.as_deref()),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Notes that the ticket was told of a change of its group.
@@ -321,19 +372,29 @@ pub(super) fn set_synced(
     remote_state: &str,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(id)))
-        .set((
-            tickets::synced.eq(Some(synced)),
-            tickets::remote_state.eq(Some(remote_state)),
-            tickets::last_error.eq(None::<String>),
-            tickets::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id)),
+    )
+    .set((
+        tickets::synced.eq(Some(synced)),
+        tickets::remote_state.eq(Some(remote_state)),
+        tickets::last_error.eq(None::<String>),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Joins a group and a ticket. False when they are joined already.
-pub(super) fn join(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: TicketId, now: Micros) -> QueryResult<bool> {
+pub(super) fn join(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    ticket: TicketId,
+    now: Micros,
+) -> QueryResult<bool> {
     on_both!(tx.conn(), |conn| diesel::insert_into(ticket_links::table)
         .values((
             ticket_links::group_id.eq(group),
@@ -347,7 +408,12 @@ pub(super) fn join(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: TicketId
 }
 
 /// Parts a group and a ticket; the ticket goes when no other group has it. False when they were not joined.
-pub(super) fn part(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: &Ticket) -> QueryResult<bool> {
+pub(super) fn part(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    group: GroupId,
+    ticket: &Ticket,
+) -> QueryResult<bool> {
     let parted = diesel::delete(
         ticket_links::table
             .filter(ticket_links::org_id.eq(org))
@@ -357,11 +423,15 @@ pub(super) fn part(tx: &mut Tx<'_>, org: OrgId, group: GroupId, ticket: &Ticket)
     .execute(tx.conn())?;
     let others = ticket_links::table.filter(ticket_links::ticket_id.eq(ticket.id));
     let still: bool = diesel::select(diesel::dsl::exists(others)).get_result(tx.conn())?;
-    let row = tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(ticket.id));
+    let row = tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::id.eq(ticket.id));
     if still {
         // The key is free for a new ticket of this group; this row lives on for the others.
         if parted == 1 && ticket.group_id == group {
-            diesel::update(row).set(tickets::client_key.eq(&ticket.marker)).execute(tx.conn())?;
+            diesel::update(row)
+                .set(tickets::client_key.eq(&ticket.marker))
+                .execute(tx.conn())?;
         }
     } else if parted == 1 || ticket.group_id == group {
         diesel::delete(row).execute(tx.conn())?;
@@ -393,7 +463,12 @@ pub fn list_of_group(conn: &mut Conn, org: OrgId, group: GroupId) -> QueryResult
 ///
 /// # Errors
 /// When the query fails.
-pub fn list_of_link(conn: &mut Conn, org: OrgId, link: LinkId, limit: i64) -> QueryResult<Vec<Ticket>> {
+pub fn list_of_link(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    limit: i64,
+) -> QueryResult<Vec<Ticket>> {
     tickets::table
         .filter(tickets::org_id.eq(org))
         .filter(tickets::link_id.eq(link))
@@ -416,14 +491,24 @@ pub fn badges_of(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> QueryResult
         .filter(ticket_links::org_id.eq(org))
         .filter(ticket_links::group_id.eq_any(groups))
         .order(tickets::id)
-        .select((ticket_links::group_id, tickets::state, tickets::ticket_key, tickets::remote_state))
+        .select((
+            ticket_links::group_id,
+            tickets::state,
+            tickets::ticket_key,
+            tickets::remote_state,
+        ))
         .load(conn)?;
     let open: Vec<Badge> = tickets::table
         .filter(tickets::org_id.eq(org))
         .filter(tickets::group_id.eq_any(groups))
         .filter(tickets::state.eq_any([TicketStatus::Pending, TicketStatus::Failed]))
         .order(tickets::id)
-        .select((tickets::group_id, tickets::state, tickets::ticket_key, tickets::remote_state))
+        .select((
+            tickets::group_id,
+            tickets::state,
+            tickets::ticket_key,
+            tickets::remote_state,
+        ))
         .load(conn)?;
     badges.extend(open);
     Ok(badges)
@@ -449,18 +534,20 @@ pub(super) fn put_comment(
     body: &str,
     now: Micros,
 ) -> QueryResult<(Comment, bool)> {
-    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(ticket_comments::table)
-        .values((
-            ticket_comments::org_id.eq(org),
-            ticket_comments::ticket_id.eq(ticket),
-            ticket_comments::reason.eq(reason),
-            ticket_comments::marker.eq(marker),
-            ticket_comments::body.eq(body),
-            ticket_comments::created_at.eq(now),
-        ))
-        .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
-        .do_nothing()
-        .execute(conn))?;
+    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(
+        ticket_comments::table
+    )
+    .values((
+        ticket_comments::org_id.eq(org),
+        ticket_comments::ticket_id.eq(ticket),
+        ticket_comments::reason.eq(reason),
+        ticket_comments::marker.eq(marker),
+        ticket_comments::body.eq(body),
+        ticket_comments::created_at.eq(now),
+    ))
+    .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
+    .do_nothing()
+    .execute(conn))?;
     let comment = ticket_comments::table
         .filter(ticket_comments::ticket_id.eq(ticket))
         .filter(ticket_comments::reason.eq(reason))
@@ -470,17 +557,32 @@ pub(super) fn put_comment(
 }
 
 /// Notes the id that a comment has on the other side.
-pub(super) fn set_posted(tx: &mut Tx<'_>, org: OrgId, id: i64, remote_id: &str, now: Micros) -> QueryResult<()> {
+pub(super) fn set_posted(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: i64,
+    remote_id: &str,
+    now: Micros,
+) -> QueryResult<()> {
     diesel::update(
-        ticket_comments::table.filter(ticket_comments::org_id.eq(org)).filter(ticket_comments::id.eq(id)),
+        ticket_comments::table
+            .filter(ticket_comments::org_id.eq(org))
+            .filter(ticket_comments::id.eq(id)),
     )
-    .set((ticket_comments::remote_id.eq(Some(remote_id)), ticket_comments::posted_at.eq(Some(now))))
+    .set((
+        ticket_comments::remote_id.eq(Some(remote_id)),
+        ticket_comments::posted_at.eq(Some(now)),
+    ))
     .execute(tx.conn())
     .map(drop)
 }
 
 /// The reason of the newest comment that was written down for a ticket, posted or not.
-pub(super) fn last_reason(conn: &mut Conn, org: OrgId, ticket: TicketId) -> QueryResult<Option<String>> {
+pub(super) fn last_reason(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+) -> QueryResult<Option<String>> {
     ticket_comments::table
         .filter(ticket_comments::org_id.eq(org))
         .filter(ticket_comments::ticket_id.eq(ticket))
@@ -491,15 +593,32 @@ pub(super) fn last_reason(conn: &mut Conn, org: OrgId, ticket: TicketId) -> Quer
 }
 
 /// Notes why a linked ticket could not be told of its group.
-pub(super) fn set_error(tx: &mut Tx<'_>, org: OrgId, id: TicketId, error: &str, now: Micros) -> QueryResult<()> {
-    diesel::update(tickets::table.filter(tickets::org_id.eq(org)).filter(tickets::id.eq(id)))
-        .set((tickets::last_error.eq(Some(error)), tickets::updated_at.eq(now)))
-        .execute(tx.conn())
-        .map(drop)
+pub(super) fn set_error(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    error: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id)),
+    )
+    .set((
+        tickets::last_error.eq(Some(error)),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Pending tickets that nobody has touched since `before`.
-pub(super) fn forgotten(conn: &mut Conn, before: Micros, limit: i64) -> QueryResult<Vec<(OrgId, TicketId, LinkId)>> {
+pub(super) fn forgotten(
+    conn: &mut Conn,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<Vec<(OrgId, TicketId, LinkId)>> {
     tickets::table
         .filter(tickets::state.eq(TicketStatus::Pending))
         .filter(tickets::updated_at.lt(before))
@@ -536,17 +655,23 @@ pub(super) fn set_default(
     field: &str,
     value: &str,
 ) -> QueryResult<()> {
-    on_both!(tx.conn(), |conn| diesel::insert_into(ticket_defaults::table)
-        .values((
-            ticket_defaults::org_id.eq(org),
-            ticket_defaults::link_id.eq(link),
-            ticket_defaults::project_id.eq(project),
-            ticket_defaults::field.eq(field),
-            ticket_defaults::value.eq(value),
-        ))
-        .on_conflict((ticket_defaults::link_id, ticket_defaults::project_id, ticket_defaults::field))
-        .do_update()
-        .set(ticket_defaults::value.eq(value))
-        .execute(conn))
+    on_both!(tx.conn(), |conn| diesel::insert_into(
+        ticket_defaults::table
+    )
+    .values((
+        ticket_defaults::org_id.eq(org),
+        ticket_defaults::link_id.eq(link),
+        ticket_defaults::project_id.eq(project),
+        ticket_defaults::field.eq(field),
+        ticket_defaults::value.eq(value),
+    ))
+    .on_conflict((
+        ticket_defaults::link_id,
+        ticket_defaults::project_id,
+        ticket_defaults::field
+    ))
+    .do_update()
+    .set(ticket_defaults::value.eq(value))
+    .execute(conn))
     .map(drop)
 }

@@ -46,13 +46,23 @@ pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(),
     let (facts, tickets) = app.db.read(move |conn| read(conn, org, id)).await?;
     let mut later = None;
     for Told { ticket, last } in tickets {
-        let Some(change) = change_for(app, &facts, &ticket, &last) else { continue };
+        let Some(change) = change_for(app, &facts, &ticket, &last) else {
+            continue;
+        };
         match tell(app, &ticket, &change).await {
             Ok(()) => {}
             Err(TicketError::Refused(text)) => {
                 let (id, now) = (ticket.id, app.clock.now());
-                tracing::warn!(ticket = id.0, text, "a ticket could not be told of its group");
-                app.db.write(move |tx| Ok::<_, TicketError>(store::set_error(tx, org, id, &text, now)?)).await?;
+                tracing::warn!(
+                    ticket = id.0,
+                    text,
+                    "a ticket could not be told of its group"
+                );
+                app.db
+                    .write(move |tx| {
+                        Ok::<_, TicketError>(store::set_error(tx, org, id, &text, now)?)
+                    })
+                    .await?;
             }
             Err(error) => later = Some(error),
         }
@@ -75,43 +85,76 @@ fn read(conn: &mut Conn, org: OrgId, id: GroupId) -> Result<(Facts, Vec<Told>), 
         }
     }
     let author = match commit_field(&group, "commit") {
-        Some(hash) => releases::fixing_commit(conn, org, id, &hash)?.and_then(|c| c.author_name.or(c.author_email)),
+        Some(hash) => releases::fixing_commit(conn, org, id, &hash)?
+            .and_then(|c| c.author_name.or(c.author_email)),
         None => None,
     };
     let org = accounts::org_by_id(conn, org)?.ok_or(TicketError::NotFound)?;
-    Ok((Facts { org, group, project, author }, tickets))
+    Ok((
+        Facts {
+            org,
+            group,
+            project,
+            author,
+        },
+        tickets,
+    ))
 }
 
 /// A field of the commit that resolved a group, if a commit did.
 fn commit_field(group: &Group, name: &str) -> Option<String> {
-    Some(group.status_details().get("inCommit")?.get(name)?.as_str()?.to_owned())
+    Some(
+        group
+            .status_details()
+            .get("inCommit")?
+            .get(name)?
+            .as_str()?
+            .to_owned(),
+    )
 }
 
 /// The change that the ticket has not been told yet. `last` is what was written down last: it may have been told,
 /// even if nobody lived to note it.
 fn change_for(app: &App, facts: &Facts, ticket: &Ticket, last: &str) -> Option<Change> {
-    let Facts { org, group, project, .. } = facts;
+    let Facts {
+        org,
+        group,
+        project,
+        ..
+    } = facts;
     let url = super::permalink(app, &org.slug, group.id);
     let name = format!("[{}]({url})", group.short_id(project));
     match group.status {
         GroupStatus::Resolved => {
             let reason = format!("resolved:{}", group.resolved_at.map_or(0, |at| at.0));
             let text = format!("{name} is resolved{}.", how(app, facts));
-            (ticket.synced.as_deref() != Some(&reason)).then_some(Change { reason, state: TicketState::Resolved, text })
+            (ticket.synced.as_deref() != Some(&reason)).then_some(Change {
+                reason,
+                state: TicketState::Resolved,
+                text,
+            })
         }
         GroupStatus::Unresolved => {
             // Only what was told to be resolved is told to be open again.
-            let since = last.strip_prefix("resolved:").or_else(|| last.strip_prefix("reopened:"))?;
+            let since = last
+                .strip_prefix("resolved:")
+                .or_else(|| last.strip_prefix("reopened:"))?;
             let reason = format!("reopened:{since}");
             if ticket.synced.as_ref() == Some(&reason) {
                 return None;
             }
             let release = match (&group.last_release, group.substatus.as_deref()) {
-                (Some(release), Some("regressed")) => format!(" It happened again in release {}.", text::one_line(release)),
+                (Some(release), Some("regressed")) => {
+                    format!(" It happened again in release {}.", text::one_line(release))
+                }
                 (None, Some("regressed")) => " It happened again.".to_owned(),
                 _ => String::new(),
             };
-            Some(Change { reason, state: TicketState::Open, text: format!("{name} is unresolved again.{release}") })
+            Some(Change {
+                reason,
+                state: TicketState::Open,
+                text: format!("{name} is unresolved again.{release}"),
+            })
         }
         GroupStatus::Ignored | GroupStatus::Deleting => None,
     }
@@ -120,10 +163,20 @@ fn change_for(app: &App, facts: &Facts, ticket: &Ticket, last: &str) -> Option<C
 /// ` by commit abc1234 of Ada in acme/shop`, or nothing.
 fn how(app: &App, facts: &Facts) -> String {
     let details = facts.group.status_details();
-    if let (Some(hash), Some(repository)) = (commit_field(&facts.group, "commit"), commit_field(&facts.group, "repository")) {
+    if let (Some(hash), Some(repository)) = (
+        commit_field(&facts.group, "commit"),
+        commit_field(&facts.group, "repository"),
+    ) {
         let short = hash.get(..12).unwrap_or(&hash);
-        let author = facts.author.as_deref().map(|name| format!(" of {}", text::one_line(name))).unwrap_or_default();
-        return format!(" by commit [{short}]({}){author} in {repository}", app.bitbucket.web_commit(&repository, &hash));
+        let author = facts
+            .author
+            .as_deref()
+            .map(|name| format!(" of {}", text::one_line(name)))
+            .unwrap_or_default();
+        return format!(
+            " by commit [{short}]({}){author} in {repository}",
+            app.bitbucket.web_commit(&repository, &hash)
+        );
     }
     match details.get("inRelease").and_then(|value| value.as_str()) {
         Some(version) => format!(" in release {}", text::one_line(version)),
@@ -133,10 +186,14 @@ fn how(app: &App, facts: &Facts) -> String {
 }
 
 async fn tell(app: &App, ticket: &Ticket, change: &Change) -> Result<(), TicketError> {
-    let Some(number) = ticket.number else { return Ok(()) };
+    let Some(number) = ticket.number else {
+        return Ok(());
+    };
     let backend = backends::open_for(app, ticket).await?;
     match tell_through(app, backend.as_ref(), ticket, number, change).await {
-        Err(Failed::Tracker(BackendError::NotFound)) => gone(app, ticket, "The issue was deleted in Bitbucket.").await,
+        Err(Failed::Tracker(BackendError::NotFound)) => {
+            gone(app, ticket, "The issue was deleted in Bitbucket.").await
+        }
         Err(Failed::Tracker(BackendError::TrackerGone(text))) => gone(app, ticket, &text).await,
         Err(Failed::Tracker(error)) => Err(error.into()),
         Err(Failed::Us(error)) => Err(error),
@@ -170,7 +227,10 @@ async fn tell_through(
 ) -> Result<(), Failed> {
     comment_once(app, backend, ticket, number, change).await?;
     let remote = backend.get(number).await?;
-    let done = remote.state.as_deref().is_some_and(|state| backend.is_done(state));
+    let done = remote
+        .state
+        .as_deref()
+        .is_some_and(|state| backend.is_done(state));
     let wanted = change.state == TicketState::Resolved;
     let (word, differs) = match change.state {
         // A ticket that a person closed with another word stays as the person left it.
@@ -184,9 +244,16 @@ async fn tell_through(
         Some(state) if !differs && done == wanted => state,
         _ => word.to_owned(),
     };
-    let (org, id, reason, now) = (ticket.org_id, ticket.id, change.reason.clone(), app.clock.now());
+    let (org, id, reason, now) = (
+        ticket.org_id,
+        ticket.id,
+        change.reason.clone(),
+        app.clock.now(),
+    );
     app.db
-        .write(move |tx| Ok::<_, TicketError>(store::set_synced(tx, org, id, &reason, &shown, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::set_synced(tx, org, id, &reason, &shown, now)?)
+        })
         .await?;
     Ok(())
 }
@@ -200,24 +267,39 @@ async fn comment_once(
     number: i64,
     change: &Change,
 ) -> Result<(), Failed> {
-    let (org, id, reason, now) = (ticket.org_id, ticket.id, change.reason.clone(), app.clock.now());
+    let (org, id, reason, now) = (
+        ticket.org_id,
+        ticket.id,
+        change.reason.clone(),
+        app.clock.now(),
+    );
     let marker = format!("tb-{}", random_hex(10));
     let url = ticket.url.clone().unwrap_or_default();
     let body = format!("{}\n\n[{marker}]({url}#{marker})", change.text);
     let (comment, new) = app
         .db
-        .write(move |tx| Ok::<_, TicketError>(store::put_comment(tx, org, id, &reason, &marker, &body, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::put_comment(
+                tx, org, id, &reason, &marker, &body, now,
+            )?)
+        })
         .await?;
     if comment.remote_id.is_some() {
         return Ok(());
     }
-    let found = if new { None } else { backend.find_comment(number, &comment.marker).await? };
+    let found = if new {
+        None
+    } else {
+        backend.find_comment(number, &comment.marker).await?
+    };
     let remote_id = match found {
         Some(remote_id) => remote_id,
         None => backend.comment(number, &comment.body).await?,
     };
     app.db
-        .write(move |tx| Ok::<_, TicketError>(store::set_posted(tx, org, comment.id, &remote_id, now)?))
+        .write(move |tx| {
+            Ok::<_, TicketError>(store::set_posted(tx, org, comment.id, &remote_id, now)?)
+        })
         .await?;
     Ok(())
 }
@@ -227,7 +309,15 @@ async fn gone(app: &App, ticket: &Ticket, reason: &str) -> Result<(), TicketErro
     let (org, id, reason, now) = (ticket.org_id, ticket.id, reason.to_owned(), app.clock.now());
     app.db
         .write(move |tx| {
-            store::set_state(tx, org, id, TicketStatus::Linked, TicketStatus::Gone, &reason, now)?;
+            store::set_state(
+                tx,
+                org,
+                id,
+                TicketStatus::Linked,
+                TicketStatus::Gone,
+                &reason,
+                now,
+            )?;
             Ok(())
         })
         .await

@@ -194,11 +194,20 @@ mod tests {
             DatabaseUrl::parse("sqlite://data/x.db"),
             Ok(DatabaseUrl::Sqlite(PathBuf::from("data/x.db")))
         );
-        assert_eq!(DatabaseUrl::parse("sqlite:///var/x.db"), Ok(DatabaseUrl::Sqlite("/var/x.db".into())));
-        assert!(matches!(DatabaseUrl::parse("postgres://u:p@h/d"), Ok(DatabaseUrl::Postgres(_))));
+        assert_eq!(
+            DatabaseUrl::parse("sqlite:///var/x.db"),
+            Ok(DatabaseUrl::Sqlite("/var/x.db".into()))
+        );
+        assert!(matches!(
+            DatabaseUrl::parse("postgres://u:p@h/d"),
+            Ok(DatabaseUrl::Postgres(_))
+        ));
         assert_eq!(DatabaseUrl::parse("data/x.db"), Err(UrlError::Scheme));
         assert_eq!(DatabaseUrl::parse("sqlite://"), Err(UrlError::NoFile));
-        assert_eq!(DatabaseUrl::parse("sqlite://:memory:"), Err(UrlError::InMemory));
+        assert_eq!(
+            DatabaseUrl::parse("sqlite://:memory:"),
+            Err(UrlError::InMemory)
+        );
     }
 
     #[test]

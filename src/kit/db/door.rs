@@ -82,7 +82,10 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .arrived
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -96,20 +99,31 @@ impl Door {
         attached: Attached,
     ) -> Self {
         let queue = Arc::new(Queue::default());
-        let mut writer = Writer { url, conn, mode, wake, attached };
+        let mut writer = Writer {
+            url,
+            conn,
+            mode,
+            wake,
+            attached,
+        };
         let thread = {
             let queue = Arc::clone(&queue);
-            std::thread::Builder::new().name("db-writer".into()).spawn(move || {
-                while let Some(batch) = queue.next_batch() {
-                    writer.run(batch);
-                }
-            })
+            std::thread::Builder::new()
+                .name("db-writer".into())
+                .spawn(move || {
+                    while let Some(batch) = queue.next_batch() {
+                        writer.run(batch);
+                    }
+                })
         };
         // Without the thread every submit is refused as overloaded; the start-up check then fails.
         if thread.is_err() {
             queue.lock().closed = true;
         }
-        Self { queue, thread: thread.ok() }
+        Self {
+            queue,
+            thread: thread.ok(),
+        }
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -124,7 +138,12 @@ impl Door {
         E: From<DbError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let work = Box::new(Closure { f, result: None, reply, span: tracing::Span::current() });
+        let work = Box::new(Closure {
+            f,
+            result: None,
+            reply,
+            span: tracing::Span::current(),
+        });
         {
             let mut state = self.queue.lock();
             let closed = state.closed;
@@ -138,7 +157,9 @@ impl Door {
             lane.push_back(work);
         }
         self.queue.arrived.notify_one();
-        answer.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(DbError::Panicked.into()))
     }
 }
 
@@ -229,7 +250,9 @@ impl Writer {
                     match self.commit_together(&mut alone) {
                         Ok(()) => finish_all(alone, || Ok(())),
                         Err(BatchFailure::Split) => {
-                            finish_all(alone, || Err(DbError::unavailable("the shared counters failed")));
+                            finish_all(alone, || {
+                                Err(DbError::unavailable("the shared counters failed"))
+                            });
                         }
                         Err(BatchFailure::Refused(error)) => self.refuse(alone, &error),
                     }
@@ -261,20 +284,30 @@ impl Writer {
                 continue;
             }
             if keep {
-                work.spoil(DbError::unavailable("a transaction inside the closure was left open"));
+                work.spoil(DbError::unavailable(
+                    "a transaction inside the closure was left open",
+                ));
             }
             if savepoint {
                 roll_back_to(&mut self.conn, 1).map_err(refused)?;
             } else {
                 roll_back_to(&mut self.conn, 0).map_err(refused)?;
                 // Alone, its own error is the answer; in a batch the others must run again without it.
-                return if alone { Ok(()) } else { Err(BatchFailure::Split) };
+                return if alone {
+                    Ok(())
+                } else {
+                    Err(BatchFailure::Split)
+                };
             }
         }
         if let Err(error) = folds.flush(&mut self.conn) {
             tracing::warn!(error = %error, closures = batch.len(), "a commit's shared statements failed");
             roll_back_to(&mut self.conn, 0).map_err(refused)?;
-            return Err(if conn::is_environment_error(&error) { refused(error) } else { BatchFailure::Split });
+            return Err(if conn::is_environment_error(&error) {
+                refused(error)
+            } else {
+                BatchFailure::Split
+            });
         }
         TransactionManagerOf::commit_transaction(&mut self.conn).map_err(refused)?;
         if wake {
@@ -287,7 +320,9 @@ impl Writer {
     fn refuse(&mut self, batch: Vec<Box<dyn Work>>, error: &DbError) {
         tracing::error!(error = %error, closures = batch.len(), "a commit failed; its callers are told to retry");
         let text = error.to_string();
-        finish_all(batch, || Err(DbError::Unavailable(Arc::from(text.as_str()))));
+        finish_all(batch, || {
+            Err(DbError::Unavailable(Arc::from(text.as_str())))
+        });
         if roll_back_to(&mut self.conn, 0).is_err() || !self.url.is_sqlite() {
             match conn::connect(&self.url, Role::Writer) {
                 Ok(fresh) => self.conn = fresh,
@@ -313,7 +348,9 @@ fn finish_all(batch: Vec<Box<dyn Work>>, outcome: impl Fn() -> Result<(), DbErro
 /// first write when another process committed in between.
 fn begin(conn: &mut Conn) -> QueryResult<()> {
     match conn {
-        Conn::Sqlite(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE"),
+        Conn::Sqlite(conn) => {
+            AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
+        }
         Conn::Postgresql(conn) => AnsiTransactionManager::begin_transaction(conn),
     }
 }

@@ -36,14 +36,16 @@ pub fn migrate(conn: &mut Conn) -> Result<MigrationReport, OpenError> {
         }
         Conn::Postgresql(conn) => {
             let lock = |conn: &mut PgConnection, call: &str| {
-                conn.batch_execute(&format!("SELECT {call}({ADVISORY_LOCK})")).map_err(failed)
+                conn.batch_execute(&format!("SELECT {call}({ADVISORY_LOCK})"))
+                    .map_err(failed)
             };
             conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning")
                 .map_err(failed)?;
             lock(conn, "pg_advisory_lock")?;
             let applied = run(conn, POSTGRES);
             lock(conn, "pg_advisory_unlock")?;
-            conn.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '10s'").map_err(failed)?;
+            conn.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '10s'")
+                .map_err(failed)?;
             applied?
         }
     };
@@ -75,7 +77,8 @@ where
 
 fn sqlite_foreign_keys(conn: &mut SqliteConnection, on: bool) -> Result<(), OpenError> {
     let state = if on { "ON" } else { "OFF" };
-    conn.batch_execute(&format!("PRAGMA foreign_keys = {state}")).map_err(failed)
+    conn.batch_execute(&format!("PRAGMA foreign_keys = {state}"))
+        .map_err(failed)
 }
 
 fn check_foreign_keys(conn: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -85,12 +88,15 @@ fn check_foreign_keys(conn: &mut SqliteConnection) -> Result<(), OpenError> {
         table: String,
     }
     let violations: Vec<Violation> =
-        diesel::sql_query("SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1").load(conn).map_err(failed)?;
+        diesel::sql_query("SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1")
+            .load(conn)
+            .map_err(failed)?;
     match violations.first() {
         None => Ok(()),
-        Some(violation) => {
-            Err(OpenError::Migrate(format!("a row of table {} points nowhere", violation.table)))
-        }
+        Some(violation) => Err(OpenError::Migrate(format!(
+            "a row of table {} points nowhere",
+            violation.table
+        ))),
     }
 }
 

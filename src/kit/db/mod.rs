@@ -21,9 +21,9 @@ use std::time::Duration;
 use diesel::r2d2::Pool;
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use conn::on_both;
 pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
 use conn::{Manager, Role};
-pub(crate) use conn::on_both;
 pub use door::Lane;
 use door::{Door, Mode};
 pub use migrate::{MigrationReport, migrate, revert_all};
@@ -136,8 +136,16 @@ impl Db {
         let mut first = conn::connect(&url, Role::Writer).map_err(connect_error)?;
         migrate(&mut first)?;
 
-        let readers = if url.is_sqlite() { SQLITE_READERS } else { POSTGRES_POOL };
-        let role = if url.is_sqlite() { Role::Reader } else { Role::Writer };
+        let readers = if url.is_sqlite() {
+            SQLITE_READERS
+        } else {
+            POSTGRES_POOL
+        };
+        let role = if url.is_sqlite() {
+            Role::Reader
+        } else {
+            Role::Writer
+        };
         let pool = Pool::builder()
             .max_size(readers)
             .min_idle(Some(1))
@@ -146,8 +154,18 @@ impl Db {
             .build(Manager::new(url.clone(), role))
             .map_err(|error| OpenError::Connect(error.to_string()))?;
         let wake = Arc::new(Notify::new());
-        let mode = if url.is_sqlite() { Mode::SavepointEach } else { Mode::AllOrAgain };
-        let door = Door::start(url.clone(), first, mode, Arc::clone(&wake), attached.clone());
+        let mode = if url.is_sqlite() {
+            Mode::SavepointEach
+        } else {
+            Mode::AllOrAgain
+        };
+        let door = Door::start(
+            url.clone(),
+            first,
+            mode,
+            Arc::clone(&wake),
+            attached.clone(),
+        );
         Ok(Self {
             shared: Arc::new(Shared {
                 url,
@@ -165,7 +183,10 @@ impl Db {
     /// The same database for background work: its writes wait behind those of requests.
     #[must_use]
     pub fn for_jobs(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), lane: Lane::Jobs }
+        Self {
+            shared: Arc::clone(&self.shared),
+            lane: Lane::Jobs,
+        }
     }
 
     /// Which database this is.
@@ -242,7 +263,9 @@ impl Db {
     /// [`DbError::Unavailable`] on PostgreSQL (use `pg_dump`) or when the copy fails.
     pub async fn backup(&self, target: PathBuf) -> Result<(), DbError> {
         if !self.shared.url.is_sqlite() {
-            return Err(DbError::unavailable("backup is for SQLite; use pg_dump for PostgreSQL"));
+            return Err(DbError::unavailable(
+                "backup is for SQLite; use pg_dump for PostgreSQL",
+            ));
         }
         let url = self.shared.url.clone();
         tokio::task::spawn_blocking(move || sqlite::backup(&url, &target))

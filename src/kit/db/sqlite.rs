@@ -66,7 +66,9 @@ fn require_wal(conn: &mut SqliteConnection) -> QueryResult<()> {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another server runs on this file.
-    #[error("another tracebucket server already uses {0}; stop it first, or use PostgreSQL for more than one")]
+    #[error(
+        "another tracebucket server already uses {0}; stop it first, or use PostgreSQL for more than one"
+    )]
     Held(PathBuf),
     /// The folder or lock file could not be made.
     #[error("cannot make the lock file {path}: {cause}")]
@@ -89,12 +91,22 @@ impl ServerLock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let io = |cause| LockError::Io { path: path.clone(), cause };
-        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let io = |cause| LockError::Io {
+            path: path.clone(),
+            cause,
+        };
+        if let Some(folder) = database
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(database.to_owned())),

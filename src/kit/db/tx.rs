@@ -53,7 +53,9 @@ impl FoldSet {
     pub(super) fn merge(&mut self, other: FoldSet) {
         for (key, fold) in other.0 {
             match self.0.entry(key) {
-                std::collections::hash_map::Entry::Occupied(mut entry) => entry.get_mut().merge_any(fold),
+                std::collections::hash_map::Entry::Occupied(mut entry) => {
+                    entry.get_mut().merge_any(fold)
+                }
                 std::collections::hash_map::Entry::Vacant(entry) => {
                     entry.insert(fold);
                 }
@@ -80,7 +82,12 @@ pub struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     pub(super) fn new(conn: &'a mut Conn, attached: Option<&'a (dyn Any + Send + Sync)>) -> Self {
-        Self { conn, attached, folds: FoldSet::default(), wake: false }
+        Self {
+            conn,
+            attached,
+            folds: FoldSet::default(),
+            wake: false,
+        }
     }
 
     /// The connection, for diesel calls (which are generic and do not dereference by themselves).
@@ -90,7 +97,11 @@ impl<'a> Tx<'a> {
 
     /// Adds to work that is written once per commit.
     pub fn fold<F: Fold>(&mut self, add: impl FnOnce(&mut F)) {
-        let entry = self.folds.0.entry(TypeId::of::<F>()).or_insert_with(|| Box::new(F::default()));
+        let entry = self
+            .folds
+            .0
+            .entry(TypeId::of::<F>())
+            .or_insert_with(|| Box::new(F::default()));
         // The key is the type, so the downcast always succeeds.
         if let Some(fold) = entry.as_any().downcast_mut::<F>() {
             add(fold);
@@ -105,7 +116,8 @@ impl<'a> Tx<'a> {
     /// What was attached when the database was opened.
     #[must_use]
     pub fn attached<T: Any>(&self) -> Option<&'a T> {
-        self.attached.and_then(|attached| attached.downcast_ref::<T>())
+        self.attached
+            .and_then(|attached| attached.downcast_ref::<T>())
     }
 
     /// Takes a transaction-long lock on a rule that spans rows. On SQLite the write lock is held already.

@@ -115,7 +115,10 @@ impl Egress {
             &config.origins,
             config.allowed_networks,
         )?);
-        #[expect(clippy::disallowed_methods, reason = "the one place that makes a client")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that makes a client"
+        )]
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)

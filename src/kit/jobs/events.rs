@@ -26,12 +26,12 @@ impl Followers {
     /// Adds a follower: `make` says which job, if any, an event asks for.
     #[must_use]
     pub fn on<E: Event, J: Job>(mut self, make: fn(&E) -> Option<J>) -> Self {
-        self.0.entry(TypeId::of::<E>()).or_default().push(Box::new(move |event, tx, now| {
-            match event.downcast_ref::<E>().and_then(make) {
+        self.0.entry(TypeId::of::<E>()).or_default().push(Box::new(
+            move |event, tx, now| match event.downcast_ref::<E>().and_then(make) {
                 Some(job) => enqueue(tx, &job, now),
                 None => Ok(()),
-            }
-        }));
+            },
+        ));
         self
     }
 }

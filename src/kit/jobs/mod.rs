@@ -16,8 +16,8 @@ mod table;
 pub use events::{Event, Followers, emit};
 pub use job::{Attempt, Job, JobState, Queue, Verdict};
 pub use queue::{
-    AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, cancel_ordered, counts, drop_dead, enqueue,
-    enqueue_at, find, kinds, list, prune, redrive, stats,
+    AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, cancel_ordered,
+    counts, drop_dead, enqueue, enqueue_at, find, kinds, list, prune, redrive, stats,
 };
 pub use registry::Registry;
 pub use runner::{Runner, RunnerConfig};

@@ -90,9 +90,14 @@ pub fn enqueue<J: Job>(tx: &mut Tx<'_>, job: &J, now: Micros) -> QueryResult<()>
 ///
 /// # Errors
 /// When the row cannot be inserted.
-pub fn enqueue_at<J: Job>(tx: &mut Tx<'_>, job: &J, run_at: Micros, now: Micros) -> QueryResult<()> {
-    let payload =
-        serde_json::to_string(job).map_err(|error| DieselError::SerializationError(Box::new(error)))?;
+pub fn enqueue_at<J: Job>(
+    tx: &mut Tx<'_>,
+    job: &J,
+    run_at: Micros,
+    now: Micros,
+) -> QueryResult<()> {
+    let payload = serde_json::to_string(job)
+        .map_err(|error| DieselError::SerializationError(Box::new(error)))?;
     diesel::sql_query(
         "INSERT INTO jobs (org_id, kind, queue, payload, dedupe_key, order_key, state, attempts, \
          max_attempts, run_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, 'ready', 0, $7, $8, $9) \
@@ -135,8 +140,12 @@ pub fn cancel<J: Job>(tx: &mut Tx<'_>, dedupe_key: &str) -> QueryResult<bool> {
 /// # Errors
 /// When the statement fails.
 pub fn cancel_ordered(tx: &mut Tx<'_>, order_key: &str) -> QueryResult<usize> {
-    diesel::delete(jobs::table.filter(jobs::order_key.eq(order_key)).filter(jobs::state.eq(JobState::Ready)))
-        .execute(tx.conn())
+    diesel::delete(
+        jobs::table
+            .filter(jobs::order_key.eq(order_key))
+            .filter(jobs::state.eq(JobState::Ready)),
+    )
+    .execute(tx.conn())
 }
 
 /// Claims up to `limit` due jobs of a queue for `owner`.
@@ -200,7 +209,10 @@ pub(super) fn finish(
         .filter(jobs::id.eq(id))
         .filter(jobs::state.eq(JobState::Running))
         .filter(jobs::lease_owner.eq(owner));
-    let released = (jobs::leased_until.eq(None::<Micros>), jobs::lease_owner.eq(None::<String>));
+    let released = (
+        jobs::leased_until.eq(None::<Micros>),
+        jobs::lease_owner.eq(None::<String>),
+    );
     let changed = match ending {
         Ending::Done { note } => diesel::update(mine)
             .set((
@@ -269,7 +281,9 @@ fn give_back(
 /// Extends the lease of everything that `owner` runs.
 pub(super) fn heartbeat(tx: &mut Tx<'_>, owner: &str, until: Micros) -> QueryResult<usize> {
     diesel::update(
-        jobs::table.filter(jobs::state.eq(JobState::Running)).filter(jobs::lease_owner.eq(owner)),
+        jobs::table
+            .filter(jobs::state.eq(JobState::Running))
+            .filter(jobs::lease_owner.eq(owner)),
     )
     .set(jobs::leased_until.eq(Some(until)))
     .execute(tx.conn())
@@ -280,7 +294,12 @@ pub(super) fn heartbeat(tx: &mut Tx<'_>, owner: &str, until: Micros) -> QueryRes
 pub(super) fn reclaim(tx: &mut Tx<'_>, all_but: Option<&str>, now: Micros) -> QueryResult<usize> {
     let mut query = jobs::table
         .filter(jobs::state.eq(JobState::Running))
-        .select((jobs::id, jobs::lease_owner, jobs::attempts, jobs::max_attempts))
+        .select((
+            jobs::id,
+            jobs::lease_owner,
+            jobs::attempts,
+            jobs::max_attempts,
+        ))
         .into_boxed();
     query = match all_but {
         Some(owner) => query.filter(jobs::lease_owner.ne(owner.to_owned())),
@@ -304,15 +323,24 @@ pub(super) fn reclaim(tx: &mut Tx<'_>, all_but: Option<&str>, now: Micros) -> Qu
 }
 
 /// True for one caller per period: moves the row's next run forward, if it is due.
-pub(super) fn periodic_due(tx: &mut Tx<'_>, name: &str, every: Duration, now: Micros) -> QueryResult<bool> {
+pub(super) fn periodic_due(
+    tx: &mut Tx<'_>,
+    name: &str,
+    every: Duration,
+    now: Micros,
+) -> QueryResult<bool> {
     on_both!(tx.conn(), |conn| diesel::insert_into(periodic::table)
         .values((periodic::name.eq(name), periodic::next_run.eq(now)))
         .on_conflict_do_nothing()
         .execute(conn))?;
-    diesel::update(periodic::table.filter(periodic::name.eq(name)).filter(periodic::next_run.le(now)))
-        .set(periodic::next_run.eq(now.plus(every)))
-        .execute(tx.conn())
-        .map(|count| count == 1)
+    diesel::update(
+        periodic::table
+            .filter(periodic::name.eq(name))
+            .filter(periodic::next_run.le(now)),
+    )
+    .set(periodic::next_run.eq(now.plus(every)))
+    .execute(tx.conn())
+    .map(|count| count == 1)
 }
 
 /// Jobs per state.
@@ -369,7 +397,11 @@ pub struct Filter {
 /// # Errors
 /// When the query fails.
 pub fn list(conn: &mut Conn, filter: &Filter, limit: i64) -> QueryResult<Vec<JobRow>> {
-    let mut query = jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
+    let mut query = jobs::table
+        .select(JobRow::as_select())
+        .order(jobs::id.desc())
+        .limit(limit)
+        .into_boxed();
     if let Some(org) = filter.org {
         query = query.filter(jobs::org_id.eq(org));
     }
@@ -435,7 +467,10 @@ pub fn kinds(conn: &mut Conn, org: Option<i64>) -> QueryResult<Vec<String>> {
 /// # Errors
 /// When the query fails.
 pub fn find(conn: &mut Conn, org: Option<i64>, id: JobId) -> QueryResult<Option<JobRow>> {
-    let mut query = jobs::table.filter(jobs::id.eq(id)).select(JobRow::as_select()).into_boxed();
+    let mut query = jobs::table
+        .filter(jobs::id.eq(id))
+        .select(JobRow::as_select())
+        .into_boxed();
     if let Some(org) = org {
         query = query.filter(jobs::org_id.eq(org));
     }
@@ -469,15 +504,23 @@ pub fn redrive(tx: &mut Tx<'_>, org: Option<i64>, id: JobId, now: Micros) -> Que
         .filter(jobs::dedupe_key.eq(&job.dedupe_key))
         .filter(jobs::state.eq(JobState::Ready));
     let twin: bool = diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn())?;
-    let state = if twin { JobState::Done } else { JobState::Ready };
-    let changed = diesel::update(jobs::table.filter(jobs::id.eq(id)).filter(jobs::state.eq(JobState::Dead)))
-        .set((
-            jobs::state.eq(state),
-            jobs::attempts.eq(0),
-            jobs::run_at.eq(now),
-            jobs::finished_at.eq(twin.then_some(now)),
-        ))
-        .execute(tx.conn())?;
+    let state = if twin {
+        JobState::Done
+    } else {
+        JobState::Ready
+    };
+    let changed = diesel::update(
+        jobs::table
+            .filter(jobs::id.eq(id))
+            .filter(jobs::state.eq(JobState::Dead)),
+    )
+    .set((
+        jobs::state.eq(state),
+        jobs::attempts.eq(0),
+        jobs::run_at.eq(now),
+        jobs::finished_at.eq(twin.then_some(now)),
+    ))
+    .execute(tx.conn())?;
     tx.wake_workers();
     Ok(changed == 1)
 }
@@ -487,7 +530,9 @@ pub fn redrive(tx: &mut Tx<'_>, org: Option<i64>, id: JobId, now: Micros) -> Que
 /// # Errors
 /// When the statement fails.
 pub fn drop_dead(tx: &mut Tx<'_>, org: Option<i64>, id: JobId) -> QueryResult<bool> {
-    let dead = jobs::table.filter(jobs::id.eq(id)).filter(jobs::state.eq(JobState::Dead));
+    let dead = jobs::table
+        .filter(jobs::id.eq(id))
+        .filter(jobs::state.eq(JobState::Dead));
     match org {
         Some(org) => diesel::delete(dead.filter(jobs::org_id.eq(org))).execute(tx.conn()),
         None => diesel::delete(dead).execute(tx.conn()),
@@ -519,7 +564,11 @@ pub(super) fn any_due(conn: &mut Conn, queue: Queue, now: Micros) -> QueryResult
 }
 
 /// True when one of these periodic jobs is due or has never run.
-pub(super) fn any_periodic_due(conn: &mut Conn, names: &[&'static str], now: Micros) -> QueryResult<bool> {
+pub(super) fn any_periodic_due(
+    conn: &mut Conn,
+    names: &[&'static str],
+    now: Micros,
+) -> QueryResult<bool> {
     let waiting: i64 = periodic::table
         .filter(periodic::name.eq_any(names))
         .filter(periodic::next_run.gt(now))

@@ -12,7 +12,8 @@ use crate::kit::clock::Micros;
 use crate::kit::db::Tx;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(super) type Handler<S> = Arc<dyn Fn(String, S, Attempt) -> BoxFuture<anyhow::Result<Verdict>> + Send + Sync>;
+pub(super) type Handler<S> =
+    Arc<dyn Fn(String, S, Attempt) -> BoxFuture<anyhow::Result<Verdict>> + Send + Sync>;
 pub(super) type Drain<S> = Arc<dyn Fn(S) -> BoxFuture<anyhow::Result<usize>> + Send + Sync>;
 type Enqueue = Box<dyn Fn(&mut Tx<'_>, Micros) -> diesel::QueryResult<()> + Send + Sync>;
 
@@ -32,7 +33,11 @@ pub struct Registry<S> {
 
 impl<S> Default for Registry<S> {
     fn default() -> Self {
-        Self { handlers: HashMap::new(), periodic: Vec::new(), drains: Vec::new() }
+        Self {
+            handlers: HashMap::new(),
+            periodic: Vec::new(),
+            drains: Vec::new(),
+        }
     }
 }
 
@@ -47,7 +52,9 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                     match serde_json::from_str::<J>(&payload) {
                         Ok(job) => job.run(state, attempt).await,
                         // Not a loop: a payload that cannot be read today cannot be read tomorrow.
-                        Err(error) => Ok(Verdict::Dead(format!("the payload cannot be read: {error}"))),
+                        Err(error) => Ok(Verdict::Dead(format!(
+                            "the payload cannot be read: {error}"
+                        ))),
                     }
                 })
             }),
@@ -75,7 +82,8 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         F: Fn(S) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<usize>> + Send + 'static,
     {
-        self.drains.push((name, Arc::new(move |state| Box::pin(drain(state)))));
+        self.drains
+            .push((name, Arc::new(move |state| Box::pin(drain(state)))));
         self
     }
 }

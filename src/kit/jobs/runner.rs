@@ -37,7 +37,11 @@ pub struct RunnerConfig {
 
 impl Default for RunnerConfig {
     fn default() -> Self {
-        Self { interactive: 4, sync: 8, backfill: 2 }
+        Self {
+            interactive: 4,
+            sync: 8,
+            backfill: 2,
+        }
     }
 }
 
@@ -79,9 +83,22 @@ impl<S: Clone> Clone for Runner<S> {
 impl<S: Clone + Send + Sync + 'static> Runner<S> {
     /// A runner that has not started; `db` should be [`Db::for_jobs`].
     #[must_use]
-    pub fn new(registry: Arc<Registry<S>>, db: Db, clock: Clock, state: S, config: RunnerConfig) -> Self {
+    pub fn new(
+        registry: Arc<Registry<S>>,
+        db: Db,
+        clock: Clock,
+        state: S,
+        config: RunnerConfig,
+    ) -> Self {
         let owner = Arc::from(format!("{}-{}", std::process::id(), random_hex(8)));
-        Self { registry, db, clock, state, config, owner }
+        Self {
+            registry,
+            db,
+            clock,
+            state,
+            config,
+            owner,
+        }
     }
 
     /// Works until `stop` turns true, then waits for what is running (bounded) and gives the rest back.
@@ -112,7 +129,11 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             for (name, drain) in &self.registry.drains {
                 match drain(self.state.clone()).await {
                     Ok(done) => count += done,
-                    Err(error) => tracing::error!(drain = name, error = format!("{error:#}"), "a drain failed"),
+                    Err(error) => tracing::error!(
+                        drain = name,
+                        error = format!("{error:#}"),
+                        "a drain failed"
+                    ),
                 }
             }
             for queue in Queue::ALL {
@@ -149,7 +170,9 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             };
             let more = !claimed.is_empty();
             for job in claimed {
-                let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+                    return;
+                };
                 let runner = self.clone();
                 running.spawn(async move {
                     runner.run_one(job).await;
@@ -168,11 +191,20 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
                 _ = stop.changed() => {}
             }
         }
-        let _ = tokio::time::timeout(SHUTDOWN_GRACE, async { while running.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, async {
+            while running.join_next().await.is_some() {}
+        })
+        .await;
     }
 
     async fn work_drain(self, name: &'static str, mut stop: watch::Receiver<bool>) {
-        let Some(drain) = self.registry.drains.iter().find(|(n, _)| *n == name).map(|(_, d)| Arc::clone(d)) else {
+        let Some(drain) = self
+            .registry
+            .drains
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, d)| Arc::clone(d))
+        else {
             return;
         };
         let wake = self.db.wake();
@@ -180,11 +212,18 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             let woken = wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            match AssertUnwindSafe(drain(self.state.clone())).catch_unwind().await {
+            match AssertUnwindSafe(drain(self.state.clone()))
+                .catch_unwind()
+                .await
+            {
                 Ok(Ok(done)) if done > 0 => continue,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(drain = name, error = format!("{error:#}"), "a drain failed; will look again");
+                    tracing::error!(
+                        drain = name,
+                        error = format!("{error:#}"),
+                        "a drain failed; will look again"
+                    );
                 }
                 Err(_) => tracing::error!(drain = name, "a drain panicked; will look again"),
             }
@@ -240,8 +279,10 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         }
         // A read first: most ticks have nothing to do and should not take the write door.
         let names: Vec<_> = registry.periodic.iter().map(|p| p.name).collect();
-        let due: Result<bool, DbError> =
-            self.db.read(move |conn| Ok(queue::any_periodic_due(conn, &names, now)?)).await;
+        let due: Result<bool, DbError> = self
+            .db
+            .read(move |conn| Ok(queue::any_periodic_due(conn, &names, now)?))
+            .await;
         if !due.unwrap_or(true) {
             return;
         }
@@ -265,27 +306,45 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         let (owner, now) = (Arc::clone(&self.owner), self.clock.now());
         let limit = i64::try_from(limit).unwrap_or(1);
         // Look before taking the write door: an idle queue then costs one read.
-        let due: bool = self.db.read(move |conn| Ok::<_, DbError>(queue::any_due(conn, queue, now)?)).await?;
+        let due: bool = self
+            .db
+            .read(move |conn| Ok::<_, DbError>(queue::any_due(conn, queue, now)?))
+            .await?;
         if !due {
             return Ok(Vec::new());
         }
-        self.db.write(move |tx| Ok(queue::claim(tx, queue, &owner, now, LEASE, limit)?)).await
+        self.db
+            .write(move |tx| Ok(queue::claim(tx, queue, &owner, now, LEASE, limit)?))
+            .await
     }
 
     async fn run_one(&self, job: Claimed) {
         let span = tracing::info_span!("job", job.id = job.id.0, job.kind = %job.kind, job.attempt = job.attempts);
-        let attempt = Attempt { number: job.attempts, last: job.attempts >= job.max_attempts };
+        let attempt = Attempt {
+            number: job.attempts,
+            last: job.attempts >= job.max_attempts,
+        };
         let verdict = match self.registry.handlers.get(job.kind.as_str()) {
-            None => Verdict::Dead(format!("this version does not know the job kind {:?}", job.kind)),
+            None => Verdict::Dead(format!(
+                "this version does not know the job kind {:?}",
+                job.kind
+            )),
             Some(handler) => {
                 let future = handler(job.payload.clone(), self.state.clone(), attempt);
-                let result = AssertUnwindSafe(tracing::Instrument::instrument(future, span.clone()))
-                    .catch_unwind()
-                    .await;
+                let result =
+                    AssertUnwindSafe(tracing::Instrument::instrument(future, span.clone()))
+                        .catch_unwind()
+                        .await;
                 match result {
                     Ok(Ok(verdict)) => verdict,
-                    Ok(Err(error)) => Verdict::Retry { after: None, reason: format!("{error:#}") },
-                    Err(_) => Verdict::Retry { after: None, reason: "the job panicked".into() },
+                    Ok(Err(error)) => Verdict::Retry {
+                        after: None,
+                        reason: format!("{error:#}"),
+                    },
+                    Err(_) => Verdict::Retry {
+                        after: None,
+                        reason: "the job panicked".into(),
+                    },
                 }
             }
         };
@@ -293,13 +352,20 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         let ending = self.ending(verdict, attempt);
         drop(_in_span);
         let (owner, id, now) = (Arc::clone(&self.owner), job.id, self.clock.now());
-        let finished: Result<bool, DbError> =
-            self.db.write(move |tx| Ok(queue::finish(tx, id, &owner, &ending, now)?)).await;
+        let finished: Result<bool, DbError> = self
+            .db
+            .write(move |tx| Ok(queue::finish(tx, id, &owner, &ending, now)?))
+            .await;
         match finished {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(job.id = id.0, "the lease was lost before the job ended; its ending is ignored"),
+            Ok(false) => tracing::warn!(
+                job.id = id.0,
+                "the lease was lost before the job ended; its ending is ignored"
+            ),
             // The lease ends by itself and the job runs again: at least once.
-            Err(error) => tracing::error!(job.id = id.0, error = %error, "cannot record the end of a job"),
+            Err(error) => {
+                tracing::error!(job.id = id.0, error = %error, "cannot record the end of a job")
+            }
         }
     }
 
@@ -321,8 +387,15 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             Verdict::Retry { after, reason } => {
                 let [byte] = crate::kit::crypto::token::random_bytes::<1>();
                 let wait = wait_after(attempt.number, after, f64::from(byte) / 255.0);
-                tracing::warn!(reason, wait_ms = wait.as_millis(), "job will be tried again");
-                Ending::Again { at: self.clock.now().plus(wait), message: reason }
+                tracing::warn!(
+                    reason,
+                    wait_ms = wait.as_millis(),
+                    "job will be tried again"
+                );
+                Ending::Again {
+                    at: self.clock.now().plus(wait),
+                    message: reason,
+                }
             }
         }
     }

@@ -11,7 +11,9 @@ const MAX_ASKED: Duration = Duration::from_secs(3_600);
 /// hour. `jitter` in 0.0…1.0 spreads the result by ±20 %, never below what was asked.
 #[must_use]
 pub fn wait_after(attempt: i32, asked: Option<Duration>, jitter: f64) -> Duration {
-    let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(WAITS_SECS.len() - 1);
+    let index = usize::try_from(attempt.saturating_sub(1))
+        .unwrap_or(0)
+        .min(WAITS_SECS.len() - 1);
     let base = Duration::from_secs(WAITS_SECS.get(index).copied().unwrap_or(60));
     let spread = base.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
     asked.map_or(spread, |asked| spread.max(asked.min(MAX_ASKED)))
@@ -25,7 +27,10 @@ mod tests {
     fn waits_grow_and_stay_within_a_fifth() {
         for (index, base) in WAITS_SECS.iter().enumerate() {
             let attempt = i32::try_from(index).unwrap_or(0) + 1;
-            let (low, high) = (wait_after(attempt, None, 0.0), wait_after(attempt, None, 1.0));
+            let (low, high) = (
+                wait_after(attempt, None, 0.0),
+                wait_after(attempt, None, 1.0),
+            );
             assert_eq!(low, Duration::from_secs(*base).mul_f64(0.8));
             assert_eq!(high, Duration::from_secs(*base).mul_f64(1.2));
         }
@@ -38,6 +43,9 @@ mod tests {
         let minute = Some(Duration::from_secs(60));
         assert_eq!(wait_after(1, minute, 0.0), Duration::from_secs(60));
         assert_eq!(wait_after(6, minute, 0.5), Duration::from_secs(1_800));
-        assert_eq!(wait_after(1, Some(Duration::from_secs(999_999)), 0.5), MAX_ASKED);
+        assert_eq!(
+            wait_after(1, Some(Duration::from_secs(999_999)), 0.5),
+            MAX_ASKED
+        );
     }
 }

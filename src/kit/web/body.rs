@@ -1,6 +1,6 @@
 //! Request bodies, exactly as they arrived, with a limit.
 
-use actix_web::web::{BytesMut, Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 
 /// Why a body was not read.
@@ -21,7 +21,11 @@ pub enum BodyError {
 ///
 /// # Errors
 /// See [`BodyError`].
-pub async fn read(mut payload: Payload, content_length: Option<usize>, limit: usize) -> Result<Bytes, BodyError> {
+pub async fn read(
+    mut payload: Payload,
+    content_length: Option<usize>,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
     let announced = content_length.unwrap_or(0);
     if announced > limit {
         return Err(BodyError::TooLarge { limit });
@@ -50,5 +54,10 @@ pub async fn read(mut payload: Payload, content_length: Option<usize>, limit: us
 /// The announced length of a request's body.
 #[must_use]
 pub fn content_length(req: &actix_web::HttpRequest) -> Option<usize> {
-    req.headers().get(actix_web::http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    req.headers()
+        .get(actix_web::http::header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }

@@ -28,7 +28,11 @@ pub async fn observe<B: MessageBody>(
     let status = response.status();
     if status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG) {
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let error = response.response().error().map(|error| format!("{error:?}")).unwrap_or_default();
+        let error = response
+            .response()
+            .error()
+            .map(|error| format!("{error:?}"))
+            .unwrap_or_default();
         let _in_span = span.enter();
         if status.is_server_error() {
             tracing::error!(status = status.as_u16(), took_ms, error, "request failed");

@@ -17,7 +17,9 @@ pub use event::{
     ContextLine, Entry, EventBody, EventIdentity, ExceptionData, ExceptionValue, FrameData,
     MessageData, StacktraceData, TagData, ThreadData, ThreadStack, Values, context, entries,
 };
-pub use group::{Activity, Assignee, Group, GroupDetail, GroupProject, Note, NoteData, ShortIdLookup, Stats};
+pub use group::{
+    Activity, Assignee, Group, GroupDetail, GroupProject, Note, NoteData, ShortIdLookup, Stats,
+};
 pub use org::{
     AuthInfo, AuthScopes, AuthUser, Integration, IntegrationProvider, NamedId, OrgIntegration,
     Organization, Project, Repository,

@@ -2,8 +2,8 @@
 
 pub mod client;
 pub mod program;
-pub mod world;
 pub mod sdk;
+pub mod world;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tracebucket::app::App;
 use tracebucket::config::Sources;
 use tracebucket::error::AppError;
-use tracebucket::features::accounts::{self, NewProject, Org, Project, ProjectKey, Role, ScopeSet, User};
+use tracebucket::features::accounts::{
+    self, NewProject, Org, Project, ProjectKey, Role, ScopeSet, User,
+};
 use tracebucket::kit::clock::Clock;
 use tracebucket::kit::crypto::{Sealer, TokenHash, random_hex};
 use tracebucket::kit::db::{Db, OpenAs};
@@ -90,9 +92,13 @@ pub fn fresh_database(backend: Backend, folder: &std::path::Path) -> String {
                 "TEST_DATABASE_URL names a PostgreSQL database for the tests; `make test` starts one",
             );
             let schema = format!("t_{}", random_hex(8));
-            let mut conn = <diesel::PgConnection as diesel::Connection>::establish(&server).expect("PostgreSQL answers");
-            diesel::connection::SimpleConnection::batch_execute(&mut conn, &format!("CREATE SCHEMA {schema}"))
-                .expect("a schema of its own");
+            let mut conn = <diesel::PgConnection as diesel::Connection>::establish(&server)
+                .expect("PostgreSQL answers");
+            diesel::connection::SimpleConnection::batch_execute(
+                &mut conn,
+                &format!("CREATE SCHEMA {schema}"),
+            )
+            .expect("a schema of its own");
             let separator = if server.contains('?') { '&' } else { '?' };
             format!("{server}{separator}options=-csearch_path%3D{schema}")
         }
@@ -113,20 +119,31 @@ impl TestApp {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let mut sources = Sources::default();
         sources.set("public_url", base.clone()).unwrap();
-        sources.set("database_url", fresh_database(backend, folder.path())).unwrap();
-        sources.set("secret_keys", Sealer::generate_key_line()).unwrap();
+        sources
+            .set("database_url", fresh_database(backend, folder.path()))
+            .unwrap();
+        sources
+            .set("secret_keys", Sealer::generate_key_line())
+            .unwrap();
         for (key, value) in options.settings {
             sources.set(key, value).unwrap();
         }
         let config = sources.into_config(true).unwrap();
         let url = config.database_url.expose().to_owned();
         let db = tokio::task::spawn_blocking(move || {
-            Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers()))).expect("the database opens")
+            Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers())))
+                .expect("the database opens")
         })
         .await
         .unwrap();
         let sealer = Sealer::parse(config.secret_keys.as_ref().unwrap().expose()).unwrap();
-        let app = App::new(config, db, options.clock.unwrap_or_else(Clock::system), sealer).unwrap();
+        let app = App::new(
+            config,
+            db,
+            options.clock.unwrap_or_else(Clock::system),
+            sealer,
+        )
+        .unwrap();
         let server = server::http_server(app.clone(), listener, 1).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
@@ -136,7 +153,15 @@ impl TestApp {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { app, base, http, backend, runner, server: handle, _folder: folder }
+        Self {
+            app,
+            base,
+            http,
+            backend,
+            runner,
+            server: handle,
+            _folder: folder,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -145,7 +170,9 @@ impl TestApp {
 
     /// A request as the given token.
     pub fn call(&self, method: &str, path: &str, token: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(token)
+        self.http
+            .request(method.parse().unwrap(), self.url(path))
+            .bearer_auth(token)
     }
 
     /// GET as JSON; the status must be the expected one.
@@ -154,7 +181,14 @@ impl TestApp {
     }
 
     /// Any method with a JSON body; the status must be the expected one.
-    pub async fn send(&self, method: &str, path: &str, token: &str, body: Value, expected: u16) -> Value {
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Value,
+        expected: u16,
+    ) -> Value {
         answer(self.call(method, path, token).json(&body), expected).await
     }
 
@@ -178,12 +212,37 @@ impl TestApp {
             .db
             .write(move |tx| {
                 let org = accounts::create_org(tx, &slug, &slug.to_uppercase(), now)?;
-                let new = NewProject { slug: format!("{slug}-shop"), name: "Shop".into(), platform: "python".into() };
+                let new = NewProject {
+                    slug: format!("{slug}-shop"),
+                    name: "Shop".into(),
+                    platform: "python".into(),
+                };
                 let (project, key) = accounts::create_project(tx, org.id, &new, now)?;
                 let email = format!("owner@{slug}.example");
-                let owner = accounts::create_member(tx, org.id, &email, "Olga Owner", "no password", Role::Owner, now)?;
-                let token = accounts::create_org_token(tx, &org, "tests", ScopeSet::all(), &public_url, now)?;
-                Ok::<_, AppError>(Tenant { org, project, key, owner, token })
+                let owner = accounts::create_member(
+                    tx,
+                    org.id,
+                    &email,
+                    "Olga Owner",
+                    "no password",
+                    Role::Owner,
+                    now,
+                )?;
+                let token = accounts::create_org_token(
+                    tx,
+                    &org,
+                    "tests",
+                    ScopeSet::all(),
+                    &public_url,
+                    now,
+                )?;
+                Ok::<_, AppError>(Tenant {
+                    org,
+                    project,
+                    key,
+                    owner,
+                    token,
+                })
             })
             .await
             .unwrap()
@@ -196,7 +255,9 @@ impl TestApp {
         let public_url = self.app.config.public_url.to_string();
         self.app
             .db
-            .write(move |tx| accounts::create_org_token(tx, &org, "scoped", scopes, &public_url, now))
+            .write(move |tx| {
+                accounts::create_org_token(tx, &org, "scoped", scopes, &public_url, now)
+            })
             .await
             .unwrap()
     }
@@ -209,7 +270,13 @@ impl TestApp {
         self.app
             .db
             .write(move |tx| {
-                Ok::<_, AppError>(accounts::insert_session(tx, &hash, user, now, now.plus(Duration::from_secs(3_600)))?)
+                Ok::<_, AppError>(accounts::insert_session(
+                    tx,
+                    &hash,
+                    user,
+                    now,
+                    now.plus(Duration::from_secs(3_600)),
+                )?)
             })
             .await
             .unwrap();
@@ -222,7 +289,9 @@ impl TestApp {
         let email = format!("{}@members.example", random_hex(4));
         self.app
             .db
-            .write(move |tx| accounts::create_member(tx, org, &email, "Mia Member", "no password", role, now))
+            .write(move |tx| {
+                accounts::create_member(tx, org, &email, "Mia Member", "no password", role, now)
+            })
             .await
             .unwrap()
     }
@@ -231,7 +300,16 @@ impl TestApp {
     pub async fn dead_jobs(&self) -> Vec<jobs::JobRow> {
         self.app
             .db
-            .read(|conn| Ok::<_, AppError>(jobs::list(conn, &jobs::Filter { state: Some(jobs::JobState::Dead), ..Default::default() }, 50)?))
+            .read(|conn| {
+                Ok::<_, AppError>(jobs::list(
+                    conn,
+                    &jobs::Filter {
+                        state: Some(jobs::JobState::Dead),
+                        ..Default::default()
+                    },
+                    50,
+                )?)
+            })
             .await
             .unwrap()
     }

@@ -33,18 +33,32 @@ pub fn event_id() -> String {
 /// An envelope with one event item.
 pub fn envelope(event_id: &str, event: &Value) -> Vec<u8> {
     let payload = event.to_string();
-    format!("{{\"event_id\":\"{event_id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{payload}\n", payload.len()).into_bytes()
+    format!(
+        "{{\"event_id\":\"{event_id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{payload}\n",
+        payload.len()
+    )
+    .into_bytes()
 }
 
 impl TestApp {
     /// A request to the envelope endpoint of a tenant's project, without a key.
     pub fn post(&self, tenant: &Tenant, endpoint: &str) -> reqwest::RequestBuilder {
-        self.http.post(self.url(&format!("/api/{}/{endpoint}/", tenant.project.id)))
+        self.http
+            .post(self.url(&format!("/api/{}/{endpoint}/", tenant.project.id)))
     }
 
     /// Sends a body to the envelope endpoint with the tenant's key, and answers the response.
-    pub async fn send_envelope(&self, tenant: &Tenant, body: impl Into<reqwest::Body>) -> reqwest::Response {
-        self.post(tenant, "envelope").header("X-Sentry-Auth", auth(tenant)).body(body).send().await.unwrap()
+    pub async fn send_envelope(
+        &self,
+        tenant: &Tenant,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Response {
+        self.post(tenant, "envelope")
+            .header("X-Sentry-Auth", auth(tenant))
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Reports an event and answers its id; it must be accepted.
@@ -59,8 +73,15 @@ impl TestApp {
     /// The groups of a tenant by a query.
     pub async fn groups(&self, tenant: &Tenant, query: &str) -> Vec<Value> {
         let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
-        let path = format!("/api/0/organizations/{}/issues/?query={query}", tenant.org.slug);
-        self.get(&path, &tenant.token, 200).await.as_array().unwrap().clone()
+        let path = format!(
+            "/api/0/organizations/{}/issues/?query={query}",
+            tenant.org.slug
+        );
+        self.get(&path, &tenant.token, 200)
+            .await
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The one group of a tenant.
@@ -72,13 +93,20 @@ impl TestApp {
 
     /// The path of a group in the API.
     pub fn group_path(&self, tenant: &Tenant, group: &Value) -> String {
-        format!("/api/0/organizations/{}/issues/{}/", tenant.org.slug, group["id"].as_str().unwrap())
+        format!(
+            "/api/0/organizations/{}/issues/{}/",
+            tenant.org.slug,
+            group["id"].as_str().unwrap()
+        )
     }
 }
 
 /// The value of `X-Sentry-Auth`.
 pub fn auth(tenant: &Tenant) -> String {
-    format!("Sentry sentry_key={}, sentry_version=7, sentry_client=sentry.python/2.75.0", tenant.key.public_key)
+    format!(
+        "Sentry sentry_key={}, sentry_version=7, sentry_client=sentry.python/2.75.0",
+        tenant.key.public_key
+    )
 }
 
 /// A day, for clocks.

@@ -27,15 +27,27 @@ pub struct World {
 pub async fn bitbucket_and_app(backend: Backend) -> (Sandbox, TestApp, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("bitbucket");
-    let bitbucket =
-        tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data))).await.unwrap().unwrap();
+    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data)))
+        .await
+        .unwrap()
+        .unwrap();
     bitbucket.create_workspace("acme").unwrap();
-    bitbucket.create_repository(NewRepository::new("acme", "shop")).await.unwrap();
+    bitbucket
+        .create_repository(NewRepository::new("acme", "shop"))
+        .await
+        .unwrap();
     let settings = vec![
         ("bitbucket_api_url", bitbucket.url().to_owned()),
         ("bitbucket_web_url", bitbucket.url().to_owned()),
     ];
-    let t = TestApp::start_with(backend, Options { settings, clock: None }).await;
+    let t = TestApp::start_with(
+        backend,
+        Options {
+            settings,
+            clock: None,
+        },
+    )
+    .await;
     (bitbucket, t, folder)
 }
 
@@ -50,20 +62,35 @@ pub async fn install(t: &TestApp, bitbucket: &Sandbox, workspace: &str) -> (Stri
         .await
         .unwrap();
     assert_eq!(installed.status, 200, "{installed:?}");
-    (installed.client_key.clone(), installed.redirect.expect("the app has a setup page"))
+    (
+        installed.client_key.clone(),
+        installed.redirect.expect("the app has a setup page"),
+    )
 }
 
 /// The value of a hidden field of a page.
 pub fn hidden(html: &str, name: &str) -> String {
     let marker = format!("name=\"{name}\" value=\"");
-    let start = html.find(&marker).unwrap_or_else(|| panic!("no field {name} in {html}")) + marker.len();
+    let start = html
+        .find(&marker)
+        .unwrap_or_else(|| panic!("no field {name} in {html}"))
+        + marker.len();
     let value = &html[start..];
-    value[..value.find('"').unwrap()].replace("&amp;", "&").replace("&#x2F;", "/")
+    value[..value.find('"').unwrap()]
+        .replace("&amp;", "&")
+        .replace("&#x2F;", "/")
 }
 
 /// Walks the setup pages as the signed-in user of `cookie` and links the workspace to `org`.
 pub async fn link_by_hand(t: &TestApp, redirect: &str, cookie: &str, org: &str) {
-    let page = t.http.get(redirect).header("cookie", cookie).header("accept", "text/html").send().await.unwrap();
+    let page = t
+        .http
+        .get(redirect)
+        .header("cookie", cookie)
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(page.status(), 200, "the setup page");
     let html = page.text().await.unwrap();
     let claim = hidden(&html, "claim");
@@ -78,7 +105,11 @@ pub async fn link_by_hand(t: &TestApp, redirect: &str, cookie: &str, org: &str) 
         .unwrap();
     assert_eq!(confirm.status(), 200, "the confirm page");
     let html = confirm.text().await.unwrap();
-    let form = [("claim", hidden(&html, "claim")), ("org", org.to_owned()), ("csrf", hidden(&html, "csrf"))];
+    let form = [
+        ("claim", hidden(&html, "claim")),
+        ("org", org.to_owned()),
+        ("csrf", hidden(&html, "csrf")),
+    ];
     let linked = t
         .http
         .post(t.url("/extensions/bitbucket/setup/confirm/"))
@@ -88,7 +119,11 @@ pub async fn link_by_hand(t: &TestApp, redirect: &str, cookie: &str, org: &str) 
         .send()
         .await
         .unwrap();
-    assert!(linked.status().is_redirection() || linked.status().is_success(), "{}", linked.status());
+    assert!(
+        linked.status().is_redirection() || linked.status().is_success(),
+        "{}",
+        linked.status()
+    );
 }
 
 impl World {
@@ -100,13 +135,38 @@ impl World {
         let cookie = t.session(&tenant.owner).await;
         link_by_hand(&t, &redirect, &cookie, "acme").await;
         t.run_jobs().await;
-        let integrations = t.get("/api/0/organizations/acme/integrations/", &tenant.token, 200).await;
-        let integration = integrations[0]["id"].as_str().expect("an integration").to_owned();
+        let integrations = t
+            .get(
+                "/api/0/organizations/acme/integrations/",
+                &tenant.token,
+                200,
+            )
+            .await;
+        let integration = integrations[0]["id"]
+            .as_str()
+            .expect("an integration")
+            .to_owned();
         let body = json!({ "provider": "integrations:bitbucket", "installation": integration, "identifier": "acme/shop" });
-        let repo = t.send("POST", "/api/0/organizations/acme/repos/", &tenant.token, body, 201).await;
+        let repo = t
+            .send(
+                "POST",
+                "/api/0/organizations/acme/repos/",
+                &tenant.token,
+                body,
+                201,
+            )
+            .await;
         t.run_jobs().await;
         let repo = repo["id"].as_str().unwrap().to_owned();
-        Self { t, bitbucket, tenant, client_key, integration, repo, folder }
+        Self {
+            t,
+            bitbucket,
+            tenant,
+            client_key,
+            integration,
+            repo,
+            folder,
+        }
     }
 
     /// Sends an error event as an SDK would; answers its event id.
@@ -121,39 +181,75 @@ impl World {
             ] } }] },
         })
         .to_string();
-        let envelope = format!("{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{event}\n", event.len());
+        let envelope = format!(
+            "{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{event}\n",
+            event.len()
+        );
         let path = format!("/api/{}/envelope/", self.tenant.project.id);
-        let auth = format!("Sentry sentry_key={}, sentry_version=7, sentry_client=test/1", self.tenant.key.public_key);
-        answer(self.t.http.post(self.t.url(&path)).header("x-sentry-auth", auth).body(envelope), 200).await;
+        let auth = format!(
+            "Sentry sentry_key={}, sentry_version=7, sentry_client=test/1",
+            self.tenant.key.public_key
+        );
+        answer(
+            self.t
+                .http
+                .post(self.t.url(&path))
+                .header("x-sentry-auth", auth)
+                .body(envelope),
+            200,
+        )
+        .await;
         id
     }
 
     /// The newest group of the organization, whatever its state.
     pub async fn newest_group(&self) -> Value {
-        let groups = self.t.get("/api/0/organizations/acme/issues/?query=&sort=new", &self.tenant.token, 200).await;
+        let groups = self
+            .t
+            .get(
+                "/api/0/organizations/acme/issues/?query=&sort=new",
+                &self.tenant.token,
+                200,
+            )
+            .await;
         groups[0].clone()
     }
 
     /// One group.
     pub async fn group(&self, id: &str) -> Value {
-        self.t.get(&format!("/api/0/organizations/acme/issues/{id}/"), &self.tenant.token, 200).await
+        self.t
+            .get(
+                &format!("/api/0/organizations/acme/issues/{id}/"),
+                &self.tenant.token,
+                200,
+            )
+            .await
     }
 
     /// The ticket endpoint of a group.
     pub fn ticket_path(&self, group: &str) -> String {
-        format!("/api/0/organizations/acme/issues/{group}/integrations/{}/", self.integration)
+        format!(
+            "/api/0/organizations/acme/issues/{group}/integrations/{}/",
+            self.integration
+        )
     }
 
     /// Clones the repository with real git.
     pub fn clone_repo(&self, name: &str) -> PathBuf {
         let target = self.folder.path().join(name);
-        git(self.folder.path(), &["clone", "-q", &self.bitbucket.clone_url("acme/shop"), name]);
+        git(
+            self.folder.path(),
+            &["clone", "-q", &self.bitbucket.clone_url("acme/shop"), name],
+        );
         target
     }
 
     /// Waits until Bitbucket has delivered its webhooks, then runs our jobs.
     pub async fn settle(&self) {
-        assert!(self.bitbucket.settle(Duration::from_secs(20)).await, "webhooks were delivered");
+        assert!(
+            self.bitbucket.settle(Duration::from_secs(20)).await,
+            "webhooks were delivered"
+        );
         self.t.run_jobs().await;
     }
 
@@ -170,13 +266,24 @@ impl World {
 pub fn git(folder: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(folder)
-        .args(["-c", "user.name=Dora Dev", "-c", "user.email=dora@acme.example", "-c", "init.defaultBranch=main"])
+        .args([
+            "-c",
+            "user.name=Dora Dev",
+            "-c",
+            "user.email=dora@acme.example",
+            "-c",
+            "init.defaultBranch=main",
+        ])
         .args(args)
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .output()
         .expect("git is installed");
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

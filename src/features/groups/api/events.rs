@@ -51,7 +51,11 @@ async fn list(app: &App, req: &HttpRequest, of: EventsOf) -> AppResult<HttpRespo
             for some in page.rows.chunks(AT_ONCE) {
                 bodies.extend(brief(conn, some)?);
             }
-            Ok::<_, AppError>(Page { rows: bodies, previous: page.previous, next: page.next })
+            Ok::<_, AppError>(Page {
+                rows: bodies,
+                previous: page.previous,
+                next: page.next,
+            })
         })
         .await?;
     Ok(paged(app, req, &page))
@@ -60,8 +64,12 @@ async fn list(app: &App, req: &HttpRequest, of: EventsOf) -> AppResult<HttpRespo
 /// The events of these rows, in their order.
 fn brief(conn: &mut Conn, rows: &[EventRow]) -> AppResult<Vec<Box<RawValue>>> {
     let stored = events::load(conn, rows)?;
-    let ordered = rows.iter().filter_map(|row| stored.iter().find(|event| event.row == *row));
-    ordered.map(|event| body(event, &Neighbours::default(), false)).collect()
+    let ordered = rows
+        .iter()
+        .filter_map(|row| stored.iter().find(|event| event.row == *row));
+    ordered
+        .map(|event| body(event, &Neighbours::default(), false))
+        .collect()
 }
 
 /// `GET …/issues/{issue}/events/`: the events of a group, newest first.
@@ -87,7 +95,10 @@ pub async fn list_of_project(
     access: OrgAccess<need::EventRead>,
 ) -> AppResult<HttpResponse> {
     let (org, project) = (access.org.id, path.into_inner().1);
-    let project = app.db.read(move |conn| require_project(conn, org, &project)).await?;
+    let project = app
+        .db
+        .read(move |conn| require_project(conn, org, &project))
+        .await?;
     list(&app, &req, EventsOf::Project(project.id)).await
 }
 

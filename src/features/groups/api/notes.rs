@@ -8,7 +8,9 @@ use crate::error::{AppError, AppResult};
 use crate::features::accounts::{Org, Scope, need};
 use crate::features::groups::store::activity;
 use crate::features::groups::wire::Around;
-use crate::features::groups::{Actor, ActivityId, ActivityKind, GroupAccess, GroupId, add_note, delete_note, edit_note};
+use crate::features::groups::{
+    ActivityId, ActivityKind, Actor, GroupAccess, GroupId, add_note, delete_note, edit_note,
+};
 use crate::kit::db::Conn;
 use crate::sentry::wire::Note;
 
@@ -17,11 +19,15 @@ const MAX_NOTES: i64 = 100;
 
 fn text_of(body: &Value) -> AppResult<String> {
     let text = body.get("text").and_then(Value::as_str);
-    text.map(str::to_owned).ok_or_else(|| AppError::invalid("“text” is missing."))
+    text.map(str::to_owned)
+        .ok_or_else(|| AppError::invalid("“text” is missing."))
 }
 
 fn note_id(req: &HttpRequest) -> AppResult<ActivityId> {
-    req.match_info().get("note").and_then(|id| id.parse().ok()).ok_or_else(AppError::not_found)
+    req.match_info()
+        .get("note")
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(AppError::not_found)
 }
 
 fn one(conn: &mut Conn, app: &App, org: &Org, group: GroupId, note: ActivityId) -> AppResult<Note> {
@@ -34,7 +40,10 @@ fn one(conn: &mut Conn, app: &App, org: &Org, group: GroupId, note: ActivityId) 
 ///
 /// # Errors
 /// 404.
-pub async fn list(app: web::Data<App>, access: GroupAccess<need::EventRead>) -> AppResult<HttpResponse> {
+pub async fn list(
+    app: web::Data<App>,
+    access: GroupAccess<need::EventRead>,
+) -> AppResult<HttpResponse> {
     let (org, group, state) = (access.org, access.group.id, app.clone());
     let notes = app
         .db
@@ -79,7 +88,11 @@ pub async fn edit(
     access: GroupAccess<need::EventWrite>,
     body: web::Json<Value>,
 ) -> AppResult<HttpResponse> {
-    let (note, text, may_all) = (note_id(&req)?, text_of(&body)?, access.may(Scope::EventAdmin));
+    let (note, text, may_all) = (
+        note_id(&req)?,
+        text_of(&body)?,
+        access.may(Scope::EventAdmin),
+    );
     let (actor, now, state) = (Actor::of(&access.caller), app.clock.now(), app.clone());
     let (org, group) = (access.org, access.group.id);
     let note = app
@@ -104,6 +117,8 @@ pub async fn delete(
     let (note, may_all) = (note_id(&req)?, access.may(Scope::EventAdmin));
     let (actor, now) = (Actor::of(&access.caller), app.clock.now());
     let (org, group) = (access.org.id, access.group.id);
-    app.db.write(move |tx| delete_note(tx, org, group, note, &actor, may_all, now)).await?;
+    app.db
+        .write(move |tx| delete_note(tx, org, group, note, &actor, may_all, now))
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }

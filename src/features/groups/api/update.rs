@@ -25,12 +25,23 @@ pub(in crate::features::groups) struct Update {
 impl Update {
     /// A change of status alone.
     pub(in crate::features::groups) fn status(actor: Actor, status: NewStatus) -> Self {
-        Self { actor, status: Some((status, Resolution::ByHand)), assignee: None }
+        Self {
+            actor,
+            status: Some((status, Resolution::ByHand)),
+            assignee: None,
+        }
     }
 
     /// Reads the body of a request.
-    pub(super) async fn read(app: &App, org: OrgId, caller: &Caller, body: &Value) -> AppResult<Self> {
-        let body = body.as_object().ok_or_else(|| AppError::invalid("The body must be a JSON object."))?;
+    pub(super) async fn read(
+        app: &App,
+        org: OrgId,
+        caller: &Caller,
+        body: &Value,
+    ) -> AppResult<Self> {
+        let body = body
+            .as_object()
+            .ok_or_else(|| AppError::invalid("The body must be a JSON object."))?;
         let status = match body.get("status") {
             None | Some(Value::Null) => None,
             Some(word) => Some(read_status(word, body.get("statusDetails"))?),
@@ -39,11 +50,21 @@ impl Update {
             None => None,
             Some(value) => Some(read_assignee(app, org, caller, value).await?),
         };
-        Ok(Self { actor: Actor::of(caller), status, assignee })
+        Ok(Self {
+            actor: Actor::of(caller),
+            status,
+            assignee,
+        })
     }
 
     /// Makes the change; what is so already stays.
-    pub(super) fn apply(&self, tx: &mut Tx<'_>, org: OrgId, group: GroupId, now: Micros) -> QueryResult<()> {
+    pub(super) fn apply(
+        &self,
+        tx: &mut Tx<'_>,
+        org: OrgId,
+        group: GroupId,
+        now: Micros,
+    ) -> QueryResult<()> {
         match &self.status {
             None => {}
             Some((NewStatus::Resolved | NewStatus::ResolvedInNextRelease, resolution)) => {
@@ -70,7 +91,9 @@ impl Update {
             answer.insert("statusDetails".to_owned(), resolution.details());
         }
         if let Some(user) = &self.assignee {
-            let user = user.as_ref().map(|user| json!({ "type": "user", "id": user.id.to_string(), "email": user.email }));
+            let user = user.as_ref().map(
+                |user| json!({ "type": "user", "id": user.id.to_string(), "email": user.email }),
+            );
             answer.insert("assignedTo".to_owned(), json!(user));
         }
         Value::Object(answer)
@@ -79,11 +102,20 @@ impl Update {
 
 fn read_status(word: &Value, details: Option<&Value>) -> AppResult<(NewStatus, Resolution)> {
     let status = word.as_str().and_then(NewStatus::parse).ok_or_else(|| {
-        AppError::invalid("“status” must be resolved, resolvedInNextRelease, unresolved, ignored or muted.")
+        AppError::invalid(
+            "“status” must be resolved, resolvedInNextRelease, unresolved, ignored or muted.",
+        )
     })?;
-    let text = |value: &Value| value.as_str().map(str::to_owned).filter(|text| !text.is_empty() && !text.contains('\0'));
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map(str::to_owned)
+            .filter(|text| !text.is_empty() && !text.contains('\0'))
+    };
     let details = |key: &str| details.and_then(|details| details.get(key));
-    let resolution = if status == NewStatus::ResolvedInNextRelease || details("inNextRelease") == Some(&Value::Bool(true)) {
+    let resolution = if status == NewStatus::ResolvedInNextRelease
+        || details("inNextRelease") == Some(&Value::Bool(true))
+    {
         Resolution::InNextRelease
     } else if let Some(version) = details("inRelease").and_then(text) {
         Resolution::InRelease { version }
@@ -92,7 +124,11 @@ fn read_status(word: &Value, details: Option<&Value>) -> AppResult<(NewStatus, R
             let missing = || AppError::invalid("“inCommit” needs “commit” and “repository”.");
             commit.get(key).and_then(text).ok_or_else(missing)
         };
-        Resolution::InCommit { commit: field("commit")?, repository: field("repository")?, url: None }
+        Resolution::InCommit {
+            commit: field("commit")?,
+            repository: field("repository")?,
+            url: None,
+        }
     } else {
         Resolution::ByHand
     };
@@ -100,7 +136,12 @@ fn read_status(word: &Value, details: Option<&Value>) -> AppResult<(NewStatus, R
 }
 
 /// `null` and an empty text are nobody; else `me`, an id, `user:` and an id, or an e-mail address.
-async fn read_assignee(app: &App, org: OrgId, caller: &Caller, value: &Value) -> AppResult<Option<User>> {
+async fn read_assignee(
+    app: &App,
+    org: OrgId,
+    caller: &Caller,
+    value: &Value,
+) -> AppResult<Option<User>> {
     let name = match value {
         Value::Null => return Ok(None),
         Value::String(name) if name.is_empty() => return Ok(None),

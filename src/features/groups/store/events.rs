@@ -44,7 +44,9 @@ pub enum Pick {
 /// # Errors
 /// When the query fails or the stored event is damaged.
 pub fn event_of(conn: &mut Conn, group: &Group, pick: Pick) -> AppResult<Option<StoredEvent>> {
-    let query = events::table.filter(events::group_id.eq(group.id)).select(EventData::as_select());
+    let query = events::table
+        .filter(events::group_id.eq(group.id))
+        .select(EventData::as_select());
     let row = match pick {
         Pick::Latest => query.order(events::id.desc()).first(conn),
         Pick::Oldest => query.order(events::id.asc()).first(conn),
@@ -54,7 +56,9 @@ pub fn event_of(conn: &mut Conn, group: &Group, pick: Pick) -> AppResult<Option<
             .first(conn),
         Pick::Row(row) => query.filter(events::id.eq(row)).first(conn),
     };
-    row.optional()?.map(|row| StoredEvent::unpack(&row)).transpose()
+    row.optional()?
+        .map(|row| StoredEvent::unpack(&row))
+        .transpose()
 }
 
 /// The last event of a group of this organization.
@@ -91,12 +95,30 @@ pub(in crate::features::groups) struct Neighbours {
 }
 
 /// The neighbours of an event.
-pub(in crate::features::groups) fn neighbours(conn: &mut Conn, event: &StoredEvent) -> QueryResult<Neighbours> {
-    let query = events::table.filter(events::group_id.eq(event.group)).select((events::id, events::event_id));
-    let older = query.filter(events::id.lt(event.row)).order(events::id.desc()).first(conn).optional()?;
-    let newer = query.filter(events::id.gt(event.row)).order(events::id.asc()).first(conn).optional()?;
-    let pair = |(row, id): (EventRow, Vec<u8>)| (row, EventId(id.as_slice().try_into().unwrap_or_default()));
-    Ok(Neighbours { older: older.map(pair), newer: newer.map(pair) })
+pub(in crate::features::groups) fn neighbours(
+    conn: &mut Conn,
+    event: &StoredEvent,
+) -> QueryResult<Neighbours> {
+    let query = events::table
+        .filter(events::group_id.eq(event.group))
+        .select((events::id, events::event_id));
+    let older = query
+        .filter(events::id.lt(event.row))
+        .order(events::id.desc())
+        .first(conn)
+        .optional()?;
+    let newer = query
+        .filter(events::id.gt(event.row))
+        .order(events::id.asc())
+        .first(conn)
+        .optional()?;
+    let pair = |(row, id): (EventRow, Vec<u8>)| {
+        (row, EventId(id.as_slice().try_into().unwrap_or_default()))
+    };
+    Ok(Neighbours {
+        older: older.map(pair),
+        newer: newer.map(pair),
+    })
 }
 
 /// Whose events a list shows.
@@ -127,8 +149,13 @@ pub(in crate::features::groups) fn page(
 }
 
 /// A few events by their rows, in any order. Not many: each may be a megabyte.
-pub(in crate::features::groups) fn load(conn: &mut Conn, rows: &[EventRow]) -> AppResult<Vec<StoredEvent>> {
-    let rows: Vec<EventData> =
-        events::table.filter(events::id.eq_any(rows)).select(EventData::as_select()).load(conn)?;
+pub(in crate::features::groups) fn load(
+    conn: &mut Conn,
+    rows: &[EventRow],
+) -> AppResult<Vec<StoredEvent>> {
+    let rows: Vec<EventData> = events::table
+        .filter(events::id.eq_any(rows))
+        .select(EventData::as_select())
+        .load(conn)?;
     rows.iter().map(StoredEvent::unpack).collect()
 }

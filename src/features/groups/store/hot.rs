@@ -31,7 +31,9 @@ pub(in crate::features::groups) fn event_exists(
     project: ProjectId,
     event: EventId,
 ) -> QueryResult<bool> {
-    let same = events::table.filter(events::event_id.eq(event.0.to_vec())).filter(events::project_id.eq(project));
+    let same = events::table
+        .filter(events::event_id.eq(event.0.to_vec()))
+        .filter(events::project_id.eq(project));
     diesel::select(exists(same)).get_result(tx.conn())
 }
 
@@ -85,7 +87,9 @@ pub(in crate::features::groups) fn insert_group(
 /// Opens a resolved group after a regression. True when it was resolved.
 pub(in crate::features::groups) fn reopen(tx: &mut Tx<'_>, group: GroupId) -> QueryResult<bool> {
     let reopened = diesel::update(
-        groups::table.filter(groups::id.eq(group)).filter(groups::status.eq(GroupStatus::Resolved)),
+        groups::table
+            .filter(groups::id.eq(group))
+            .filter(groups::status.eq(GroupStatus::Resolved)),
     )
     .set((
         groups::status.eq(GroupStatus::Unresolved),
@@ -101,20 +105,38 @@ pub(in crate::features::groups) fn reopen(tx: &mut Tx<'_>, group: GroupId) -> Qu
 }
 
 /// Whether a release is known not to hold the fix of a group.
-pub(in crate::features::groups) fn is_unfixed(tx: &mut Tx<'_>, group: GroupId, release: &str) -> QueryResult<bool> {
-    let known = group_unfixed::table.filter(group_unfixed::group_id.eq(group)).filter(group_unfixed::release.eq(release));
+pub(in crate::features::groups) fn is_unfixed(
+    tx: &mut Tx<'_>,
+    group: GroupId,
+    release: &str,
+) -> QueryResult<bool> {
+    let known = group_unfixed::table
+        .filter(group_unfixed::group_id.eq(group))
+        .filter(group_unfixed::release.eq(release));
     diesel::select(exists(known)).get_result(tx.conn())
 }
 
 /// Forgets which releases do not hold the fix.
-pub(in crate::features::groups) fn forget_unfixed(tx: &mut Tx<'_>, group: GroupId) -> QueryResult<()> {
-    diesel::delete(group_unfixed::table.filter(group_unfixed::group_id.eq(group))).execute(tx.conn()).map(drop)
+pub(in crate::features::groups) fn forget_unfixed(
+    tx: &mut Tx<'_>,
+    group: GroupId,
+) -> QueryResult<()> {
+    diesel::delete(group_unfixed::table.filter(group_unfixed::group_id.eq(group)))
+        .execute(tx.conn())
+        .map(drop)
 }
 
 /// Remembers that a release does not hold the fix.
-pub(in crate::features::groups) fn insert_unfixed(tx: &mut Tx<'_>, group: GroupId, release: &str) -> QueryResult<()> {
+pub(in crate::features::groups) fn insert_unfixed(
+    tx: &mut Tx<'_>,
+    group: GroupId,
+    release: &str,
+) -> QueryResult<()> {
     on_both!(tx.conn(), |conn| diesel::insert_into(group_unfixed::table)
-        .values((group_unfixed::group_id.eq(group), group_unfixed::release.eq(release)))
+        .values((
+            group_unfixed::group_id.eq(group),
+            group_unfixed::release.eq(release)
+        ))
         .on_conflict_do_nothing()
         .execute(conn)
         .map(drop))

@@ -12,10 +12,21 @@ use crate::schema::{events, group_hashes, groups};
 
 /// Deletes the oldest events that arrived before `before`, `limit` at most. Rows are in the order of arrival, so
 /// looking at the first ones is enough.
-pub(in crate::features::groups) fn old_events(tx: &mut Tx<'_>, before: Micros, limit: i64) -> QueryResult<usize> {
-    let oldest: Vec<(EventRow, Micros)> =
-        events::table.order(events::id).limit(limit).select((events::id, events::received_at)).load(tx.conn())?;
-    let old: Vec<EventRow> = oldest.into_iter().filter(|(_, at)| *at < before).map(|(row, _)| row).collect();
+pub(in crate::features::groups) fn old_events(
+    tx: &mut Tx<'_>,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<usize> {
+    let oldest: Vec<(EventRow, Micros)> = events::table
+        .order(events::id)
+        .limit(limit)
+        .select((events::id, events::received_at))
+        .load(tx.conn())?;
+    let old: Vec<EventRow> = oldest
+        .into_iter()
+        .filter(|(_, at)| *at < before)
+        .map(|(row, _)| row)
+        .collect();
     if old.is_empty() {
         return Ok(0);
     }
@@ -31,24 +42,33 @@ pub(in crate::features::groups) fn old_groups(
     let empty: Vec<GroupId> = groups::table
         .filter(groups::last_seen.lt(before))
         .filter(groups::status.ne(GroupStatus::Deleting))
-        .filter(not(exists(events::table.filter(events::group_id.eq(groups::id)))))
+        .filter(not(exists(
+            events::table.filter(events::group_id.eq(groups::id)),
+        )))
         .order(groups::id)
         .limit(limit)
         .select(groups::id)
         .load(tx.conn())?;
     // Asked again: on PostgreSQL an event may have come in between.
-    let still = groups::table.filter(groups::id.eq_any(empty)).filter(groups::last_seen.lt(before));
+    let still = groups::table
+        .filter(groups::id.eq_any(empty))
+        .filter(groups::last_seen.lt(before));
     let doomed: Vec<(OrgId, GroupId)> = diesel::update(still)
         .set(groups::status.eq(GroupStatus::Deleting))
         .returning((groups::org_id, groups::id))
         .get_results(tx.conn())?;
     let ids: Vec<GroupId> = doomed.iter().map(|(_, group)| *group).collect();
-    diesel::delete(group_hashes::table.filter(group_hashes::group_id.eq_any(ids))).execute(tx.conn())?;
+    diesel::delete(group_hashes::table.filter(group_hashes::group_id.eq_any(ids)))
+        .execute(tx.conn())?;
     Ok(doomed)
 }
 
 /// Deletes hours and facets that ended before `before`.
-pub(in crate::features::groups) fn old_counters(tx: &mut Tx<'_>, before: Micros, limit: i64) -> QueryResult<usize> {
+pub(in crate::features::groups) fn old_counters(
+    tx: &mut Tx<'_>,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<usize> {
     let hours = diesel::sql_query(
         "DELETE FROM group_hours WHERE (group_id, hour) IN \
          (SELECT group_id, hour FROM group_hours WHERE hour < $1 LIMIT $2)",
@@ -78,7 +98,12 @@ pub(in crate::features::groups) fn erase(
         .filter(groups::org_id.eq(org))
         .filter(groups::id.eq(group))
         .filter(groups::status.eq(GroupStatus::Deleting));
-    if doomed.select(groups::id).first::<GroupId>(tx.conn()).optional()?.is_none() {
+    if doomed
+        .select(groups::id)
+        .first::<GroupId>(tx.conn())
+        .optional()?
+        .is_none()
+    {
         return Ok(0);
     }
     let rows: Vec<EventRow> = events::table

@@ -29,8 +29,17 @@ struct Row {
 }
 
 impl Tally {
-    pub(in crate::features::groups) fn add(&mut self, group: GroupId, event: &Arc<NewEvent>, guarded: bool) {
-        self.rows.push(Row { group, event: Arc::clone(event), guarded });
+    pub(in crate::features::groups) fn add(
+        &mut self,
+        group: GroupId,
+        event: &Arc<NewEvent>,
+        guarded: bool,
+    ) {
+        self.rows.push(Row {
+            group,
+            event: Arc::clone(event),
+            guarded,
+        });
     }
 }
 
@@ -76,11 +85,20 @@ impl<'a> Sums<'a> {
         sum.events += 1;
         sum.last_seen = sum.last_seen.max(at);
         sum.last_release = event.release.as_deref().or(sum.last_release);
-        *self.hours.entry((row.group, at.0.div_euclid(MICROS_PER_HOUR))).or_default() += 1;
-        let facets = [(Facet::Release, event.release.as_deref()), (Facet::Environment, event.environment.as_deref())];
+        *self
+            .hours
+            .entry((row.group, at.0.div_euclid(MICROS_PER_HOUR)))
+            .or_default() += 1;
+        let facets = [
+            (Facet::Release, event.release.as_deref()),
+            (Facet::Environment, event.environment.as_deref()),
+        ];
         for (facet, value) in facets {
             if let Some(value) = value {
-                let (events, last_seen) = self.facets.entry((row.group, facet.as_str(), value)).or_default();
+                let (events, last_seen) = self
+                    .facets
+                    .entry((row.group, facet.as_str(), value))
+                    .or_default();
                 *events += 1;
                 *last_seen = (*last_seen).max(at);
             }
@@ -100,7 +118,9 @@ impl<'a> Sums<'a> {
 /// A group that was remembered is resolved or deleted by now: the commit is run again, closure by closure, and
 /// [`super::super::record`] asks the database this time.
 fn stale() -> DieselError {
-    DieselError::QueryBuilderError("a remembered group was resolved or deleted in the meantime".into())
+    DieselError::QueryBuilderError(
+        "a remembered group was resolved or deleted in the meantime".into(),
+    )
 }
 
 /// The embedded database: statements are calls, so one per row and group, each prepared once.
@@ -157,9 +177,16 @@ mod sqlite {
             .map(|count| count == 1)
     }
 
-    fn insert_user(conn: &mut SqliteConnection, group: GroupId, user: [u8; 16]) -> QueryResult<bool> {
+    fn insert_user(
+        conn: &mut SqliteConnection,
+        group: GroupId,
+        user: [u8; 16],
+    ) -> QueryResult<bool> {
         diesel::insert_into(group_users::table)
-            .values((group_users::group_id.eq(group), group_users::user_hash.eq(&user[..])))
+            .values((
+                group_users::group_id.eq(group),
+                group_users::user_hash.eq(&user[..]),
+            ))
             .on_conflict_do_nothing()
             .execute(conn)
             .map(|count| count == 1)
@@ -167,31 +194,44 @@ mod sqlite {
 
     fn count(conn: &mut SqliteConnection, group: GroupId, sum: &Sum<'_>) -> QueryResult<()> {
         // No group has an empty status: the statement stays the same and is prepared once.
-        let refused = [GroupStatus::Resolved, GroupStatus::Deleting].map(|s| if sum.guarded { s.as_str() } else { "" });
+        let refused = [GroupStatus::Resolved, GroupStatus::Deleting]
+            .map(|s| if sum.guarded { s.as_str() } else { "" });
         let [one, other] = refused;
         let target = groups::table
             .filter(groups::id.eq(group))
             .filter(groups::status.ne(one))
             .filter(groups::status.ne(other));
-        let later = case_when(groups::last_seen.lt(sum.last_seen), sum.last_seen.into_sql::<BigInt>())
-            .otherwise(groups::last_seen);
+        let later = case_when(
+            groups::last_seen.lt(sum.last_seen),
+            sum.last_seen.into_sql::<BigInt>(),
+        )
+        .otherwise(groups::last_seen);
         let counters = (
             groups::times_seen.eq(groups::times_seen + sum.events),
             groups::user_count.eq(groups::user_count + sum.users),
             groups::last_seen.eq(later),
         );
         let changed = match sum.last_release {
-            Some(release) => {
-                diesel::update(target).set((counters, groups::last_release.eq(release))).execute(conn)?
-            }
+            Some(release) => diesel::update(target)
+                .set((counters, groups::last_release.eq(release)))
+                .execute(conn)?,
             None => diesel::update(target).set(counters).execute(conn)?,
         };
         if changed == 1 { Ok(()) } else { Err(stale()) }
     }
 
-    fn count_hour(conn: &mut SqliteConnection, group: GroupId, hour: i64, count: i64) -> QueryResult<()> {
+    fn count_hour(
+        conn: &mut SqliteConnection,
+        group: GroupId,
+        hour: i64,
+        count: i64,
+    ) -> QueryResult<()> {
         diesel::insert_into(group_hours::table)
-            .values((group_hours::group_id.eq(group), group_hours::hour.eq(hour), group_hours::events.eq(count)))
+            .values((
+                group_hours::group_id.eq(group),
+                group_hours::hour.eq(hour),
+                group_hours::events.eq(count),
+            ))
             .on_conflict((group_hours::group_id, group_hours::hour))
             .do_update()
             .set(group_hours::events.eq(group_hours::events + excluded(group_hours::events)))
@@ -215,7 +255,11 @@ mod sqlite {
                 group_facets::events.eq(count),
                 group_facets::last_seen.eq(last_seen),
             ))
-            .on_conflict((group_facets::group_id, group_facets::kind, group_facets::value))
+            .on_conflict((
+                group_facets::group_id,
+                group_facets::kind,
+                group_facets::value,
+            ))
             .do_update()
             .set((
                 group_facets::events.eq(group_facets::events + excluded(group_facets::events)),
@@ -277,7 +321,12 @@ mod postgres {
         .load(conn)?;
         Ok(inserted
             .into_iter()
-            .map(|row| (row.project_id, row.event_id.as_slice().try_into().unwrap_or_default()))
+            .map(|row| {
+                (
+                    row.project_id,
+                    row.event_id.as_slice().try_into().unwrap_or_default(),
+                )
+            })
             .collect())
     }
 
@@ -295,8 +344,18 @@ mod postgres {
             "INSERT INTO group_users (group_id, user_hash) SELECT * FROM unnest($1, $2) \
              ON CONFLICT DO NOTHING RETURNING group_id",
         )
-        .bind::<Array<BigInt>, _>(sums.users.iter().map(|(group, _)| group.0).collect::<Vec<_>>())
-        .bind::<Array<Binary>, _>(sums.users.iter().map(|(_, user)| &user[..]).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(
+            sums.users
+                .iter()
+                .map(|(group, _)| group.0)
+                .collect::<Vec<_>>(),
+        )
+        .bind::<Array<Binary>, _>(
+            sums.users
+                .iter()
+                .map(|(_, user)| &user[..])
+                .collect::<Vec<_>>(),
+        )
         .load(conn)?;
         for user in new {
             sums.add_user(user.group_id);
@@ -322,7 +381,11 @@ mod postgres {
         .bind::<Array<Nullable<Text>>, _>(groups.values().map(|sum| sum.last_release).collect::<Vec<_>>())
         .bind::<Array<Bool>, _>(groups.values().map(|sum| sum.guarded).collect::<Vec<_>>())
         .execute(conn)?;
-        if changed == groups.len() { Ok(()) } else { Err(stale()) }
+        if changed == groups.len() {
+            Ok(())
+        } else {
+            Err(stale())
+        }
     }
 
     fn count_hours(conn: &mut PgConnection, sums: &Sums<'_>) -> QueryResult<()> {

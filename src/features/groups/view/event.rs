@@ -121,23 +121,38 @@ impl EventView {
     ///
     /// # Errors
     /// When the stored event is damaged.
-    pub(in crate::features::groups) fn new(stored: &StoredEvent, neighbours: &Neighbours) -> AppResult<Self> {
+    pub(in crate::features::groups) fn new(
+        stored: &StoredEvent,
+        neighbours: &Neighbours,
+    ) -> AppResult<Self> {
         let event = stored.event()?;
         let id = stored.event_id.to_string();
         let mut contexts = contexts(event.raw.contexts);
-        contexts.extend(object(event.raw.extra).map(|extra| Context { name: "extra".to_owned(), items: pairs(extra) }));
+        contexts.extend(object(event.raw.extra).map(|extra| Context {
+            name: "extra".to_owned(),
+            items: pairs(extra),
+        }));
         Ok(Self {
             id: stored.row.to_string(),
             short_event_id: id.chars().take(8).collect(),
             at: stored.occurred_at,
             older_id: neighbours.older.map(|(row, _)| row.to_string()),
             newer_id: neighbours.newer.map(|(row, _)| row.to_string()),
-            message: event.message.as_ref().map(|message| text(&message.formatted)).filter(|text| !text.is_empty()),
-            tags: tags::of_event(&event).into_iter().map(|(key, value)| Tag { key, value }).collect(),
+            message: event
+                .message
+                .as_ref()
+                .map(|message| text(&message.formatted))
+                .filter(|text| !text.is_empty()),
+            tags: tags::of_event(&event)
+                .into_iter()
+                .map(|(key, value)| Tag { key, value })
+                .collect(),
             problems: event
                 .errors
                 .iter()
-                .map(|field| format!("The field {field} has a type that it cannot have; it was left out."))
+                .map(|field| {
+                    format!("The field {field} has a type that it cannot have; it was left out.")
+                })
                 .collect(),
             exceptions: exceptions(&event),
             breadcrumbs: breadcrumbs(event.raw.breadcrumbs, stored.occurred_at),
@@ -153,7 +168,9 @@ fn text(text: &str) -> String {
 }
 
 fn object(raw: Option<&RawValue>) -> Option<Map<String, Value>> {
-    serde_json::from_str::<Map<String, Value>>(raw?.get()).ok().filter(|map| !map.is_empty())
+    serde_json::from_str::<Map<String, Value>>(raw?.get())
+        .ok()
+        .filter(|map| !map.is_empty())
 }
 
 /// A value in one text: strings as they are, everything else as JSON.
@@ -165,13 +182,22 @@ fn value_text(value: &Value) -> String {
 }
 
 fn pairs(map: Map<String, Value>) -> Vec<Pair> {
-    let shown = map.into_iter().filter(|(_, value)| !value.is_null()).take(MAX_ITEMS);
-    shown.map(|(name, value)| Pair { name: one_line(&name), value: value_text(&value) }).collect()
+    let shown = map
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .take(MAX_ITEMS);
+    shown
+        .map(|(name, value)| Pair {
+            name: one_line(&name),
+            value: value_text(&value),
+        })
+        .collect()
 }
 
 fn exceptions(event: &Event<'_>) -> Vec<ExceptionView> {
     let mut shown: Vec<_> = event.exceptions.iter().rev().map(exception_view).collect();
-    if shown.iter().all(|exception| exception.frames.is_empty()) && !event.loose_frames().is_empty() {
+    if shown.iter().all(|exception| exception.frames.is_empty()) && !event.loose_frames().is_empty()
+    {
         // The stack of a thread, or one that came with a message.
         let frames = frames(event.loose_frames());
         let alone = ExceptionView {
@@ -191,9 +217,14 @@ fn exception_view(exception: &Exception<'_>) -> ExceptionView {
     let mechanism = exception.mechanism.get();
     let frames = frames(exception.frames());
     ExceptionView {
-        r#type: exception.kind.text().map_or_else(|| "Error".to_owned(), one_line),
+        r#type: exception
+            .kind
+            .text()
+            .map_or_else(|| "Error".to_owned(), one_line),
         value: exception.value_text().map(text),
-        mechanism: mechanism.and_then(|mechanism| mechanism.kind.text()).map(one_line),
+        mechanism: mechanism
+            .and_then(|mechanism| mechanism.kind.text())
+            .map(one_line),
         handled: mechanism.and_then(|mechanism| mechanism.handled.get().copied()),
         has_in_app: frames.iter().any(|frame| frame.in_app),
         frames,
@@ -220,7 +251,9 @@ fn frame_view(frame: &Frame<'_>) -> FrameView {
         col_no: frame.colno.get().copied(),
         in_app: frame.is_in_app(),
         context: context.collect(),
-        vars: object(frame.vars.get().copied()).map(pairs).unwrap_or_default(),
+        vars: object(frame.vars.get().copied())
+            .map(pairs)
+            .unwrap_or_default(),
         source_url: None,
     }
 }
@@ -228,10 +261,15 @@ fn frame_view(frame: &Frame<'_>) -> FrameView {
 fn contexts(raw: Option<&RawValue>) -> Vec<Context> {
     let shown = object(raw).into_iter().flatten().take(MAX_ITEMS);
     let contexts = shown.filter_map(|(name, value)| match value {
-        Value::Object(map) => Some(Context { name: one_line(&name), items: pairs(map) }),
+        Value::Object(map) => Some(Context {
+            name: one_line(&name),
+            items: pairs(map),
+        }),
         _ => None,
     });
-    contexts.filter(|context| !context.items.is_empty()).collect()
+    contexts
+        .filter(|context| !context.items.is_empty())
+        .collect()
 }
 
 /// Breadcrumbs, newest first.
@@ -244,11 +282,17 @@ fn breadcrumbs(raw: Option<&RawValue>, event_at: Micros) -> Vec<Crumb> {
         },
         _ => Vec::new(),
     };
-    list.into_iter().rev().take(MAX_ITEMS).filter_map(|crumb| breadcrumb(crumb, event_at)).collect()
+    list.into_iter()
+        .rev()
+        .take(MAX_ITEMS)
+        .filter_map(|crumb| breadcrumb(crumb, event_at))
+        .collect()
 }
 
 fn breadcrumb(crumb: Value, event_at: Micros) -> Option<Crumb> {
-    let Value::Object(mut crumb) = crumb else { return None };
+    let Value::Object(mut crumb) = crumb else {
+        return None;
+    };
     let word = |value: Option<Value>| match value {
         Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
         _ => None,
@@ -289,7 +333,9 @@ fn request(raw: Option<&RawValue>) -> Option<RequestView> {
     let query = match request.remove("query_string") {
         Some(Value::String(query)) => query,
         Some(other) => {
-            let pairs = named(&other).into_iter().map(|pair| format!("{}={}", pair.name, pair.value));
+            let pairs = named(&other)
+                .into_iter()
+                .map(|pair| format!("{}={}", pair.name, pair.value));
             pairs.collect::<Vec<_>>().join("&")
         }
         None => String::new(),
@@ -299,9 +345,19 @@ fn request(raw: Option<&RawValue>) -> Option<RequestView> {
         Some(Value::String(body)) => body,
         Some(other) => serde_json::to_string_pretty(&other).unwrap_or_default(),
     };
-    let mut headers = request.remove("headers").map(|headers| named(&headers)).unwrap_or_default();
+    let mut headers = request
+        .remove("headers")
+        .map(|headers| named(&headers))
+        .unwrap_or_default();
     for header in &mut headers {
-        if ["cookie", "set-cookie", "authorization", "proxy-authorization"].contains(&header.name.to_lowercase().as_str()) {
+        if [
+            "cookie",
+            "set-cookie",
+            "authorization",
+            "proxy-authorization",
+        ]
+        .contains(&header.name.to_lowercase().as_str())
+        {
             header.value = "[removed]".to_owned();
         }
     }
@@ -323,10 +379,16 @@ fn named(value: &Value) -> Vec<Pair> {
     match value {
         Value::Object(map) => pairs(map.clone()),
         Value::Array(list) => {
-            let two = list.iter().take(MAX_ITEMS).filter_map(|item| match item.as_array()?.as_slice() {
-                [Value::String(name), value] => Some(Pair { name: one_line(name), value: value_text(value) }),
-                _ => None,
-            });
+            let two =
+                list.iter()
+                    .take(MAX_ITEMS)
+                    .filter_map(|item| match item.as_array()?.as_slice() {
+                        [Value::String(name), value] => Some(Pair {
+                            name: one_line(name),
+                            value: value_text(value),
+                        }),
+                        _ => None,
+                    });
             two.collect()
         }
         _ => Vec::new(),
@@ -368,19 +430,32 @@ mod tests {
         );
         assert_eq!(event.short_event_id, "abababab");
         let outer = &event.exceptions[0];
-        assert_eq!((outer.r#type.as_str(), outer.handled, outer.has_in_app), ("Outer", Some(false), true));
+        assert_eq!(
+            (outer.r#type.as_str(), outer.handled, outer.has_in_app),
+            ("Outer", Some(false), true)
+        );
         let crash = &outer.frames[0];
         assert_eq!(crash.filename.as_deref(), Some("new.py"));
-        let lines: Vec<_> = crash.context.iter().map(|line| (line.n, line.is_crash)).collect();
+        let lines: Vec<_> = crash
+            .context
+            .iter()
+            .map(|line| (line.n, line.is_crash))
+            .collect();
         assert_eq!(lines, [(1, false), (2, false), (3, true), (4, false)]);
-        let vars: Vec<_> = crash.vars.iter().map(|var| (var.name.as_str(), var.value.as_str())).collect();
+        let vars: Vec<_> = crash
+            .vars
+            .iter()
+            .map(|var| (var.name.as_str(), var.value.as_str()))
+            .collect();
         assert_eq!(vars, [("x", "1"), ("y", r#"{"z":2}"#)]);
         assert!(!event.exceptions[1].has_in_app);
     }
 
     #[test]
     fn a_message_with_a_stack_shows_it() {
-        let event = view(r#"{"message":"hm","threads":[{"current":true,"stacktrace":{"frames":[{"function":"f"}]}}]}"#);
+        let event = view(
+            r#"{"message":"hm","threads":[{"current":true,"stacktrace":{"frames":[{"function":"f"}]}}]}"#,
+        );
         assert_eq!(event.message.as_deref(), Some("hm"));
         assert_eq!(event.exceptions[0].frames.len(), 1);
     }
@@ -391,10 +466,20 @@ mod tests {
             r#"{"breadcrumbs":{"values":[{"timestamp":1,"category":"a"},7,
                 {"timestamp":"1970-01-01T00:00:02Z","level":"critical","type":"http","data":{"status":200}}]}}"#,
         );
-        let crumbs: Vec<_> = event.breadcrumbs.iter().map(|c| (c.at.0, c.category.as_str(), c.level)).collect();
-        assert_eq!(crumbs, [(2_000_000, "http", "fatal"), (1_000_000, "a", "info")]);
+        let crumbs: Vec<_> = event
+            .breadcrumbs
+            .iter()
+            .map(|c| (c.at.0, c.category.as_str(), c.level))
+            .collect();
+        assert_eq!(
+            crumbs,
+            [(2_000_000, "http", "fatal"), (1_000_000, "a", "info")]
+        );
         assert_eq!(event.breadcrumbs[0].data[0].value, "200");
-        assert_eq!(view(r#"{"breadcrumbs":[{"message":"m"}]}"#).breadcrumbs[0].at, Micros(4));
+        assert_eq!(
+            view(r#"{"breadcrumbs":[{"message":"m"}]}"#).breadcrumbs[0].at,
+            Micros(4)
+        );
     }
 
     #[test]

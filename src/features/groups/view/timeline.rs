@@ -34,24 +34,48 @@ pub(super) fn of(group: &Group, rows: &[ActivityRow]) -> Vec<TimelineEntry> {
         Some(release) => format!("First seen in {release}"),
         None => "First seen".to_owned(),
     };
-    entries.push(TimelineEntry { kind: "first_seen", actor: None, text, link: None, body: None, at: group.first_seen });
+    entries.push(TimelineEntry {
+        kind: "first_seen",
+        actor: None,
+        text,
+        link: None,
+        body: None,
+        at: group.first_seen,
+    });
     entries
 }
 
 fn entry(row: &ActivityRow) -> TimelineEntry {
     let data: Value = serde_json::from_str(&row.data).unwrap_or_default();
-    let field = |key: &str| data.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let field = |key: &str| {
+        data.get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let commit = |words: &str| {
-        let hash: String = field("commit").unwrap_or_default().chars().take(SHORT_HASH).collect();
+        let hash: String = field("commit")
+            .unwrap_or_default()
+            .chars()
+            .take(SHORT_HASH)
+            .collect();
         match field("url") {
-            Some(url) => (words.to_owned(), Some(Link { url: url.to_owned(), label: hash })),
+            Some(url) => (
+                words.to_owned(),
+                Some(Link {
+                    url: url.to_owned(),
+                    label: hash,
+                }),
+            ),
             None => (format!("{words} {hash}"), None),
         }
     };
     let ticket = |words: &str| {
         let link = field("location").map(|url| Link {
             url: url.to_owned(),
-            label: field("label").or(field("title")).unwrap_or("ticket").to_owned(),
+            label: field("label")
+                .or(field("title"))
+                .unwrap_or("ticket")
+                .to_owned(),
         });
         (words.to_owned(), link)
     };
@@ -70,11 +94,20 @@ fn entry(row: &ActivityRow) -> TimelineEntry {
             Some(version) => ("regression", (format!("Came back in {version}"), None)),
             None => ("regression", plain("Came back")),
         },
-        ActivityKind::Assigned => {
-            ("assigned", (format!("assigned this to {}", field("assigneeEmail").unwrap_or("somebody")), None))
-        }
+        ActivityKind::Assigned => (
+            "assigned",
+            (
+                format!(
+                    "assigned this to {}",
+                    field("assigneeEmail").unwrap_or("somebody")
+                ),
+                None,
+            ),
+        ),
         ActivityKind::Unassigned => ("unassigned", plain("took the assignee off")),
-        ActivityKind::CreateIssue if data.get("new") == Some(&Value::Bool(true)) => ("ticket", ticket("created the issue")),
+        ActivityKind::CreateIssue if data.get("new") == Some(&Value::Bool(true)) => {
+            ("ticket", ticket("created the issue"))
+        }
         ActivityKind::CreateIssue => ("ticket", ticket("linked the issue")),
         ActivityKind::UnlinkIssue => ("ticket", ticket("unlinked the issue")),
         ActivityKind::ReferencedInCommit => ("commit", commit("Mentioned in commit")),
@@ -86,7 +119,8 @@ fn entry(row: &ActivityRow) -> TimelineEntry {
         actor: (!row.actor.is_empty() && !is_sentence).then(|| row.actor.clone()),
         text,
         link,
-        body: (row.kind == ActivityKind::Note).then(|| field("text").unwrap_or_default().to_owned()),
+        body: (row.kind == ActivityKind::Note)
+            .then(|| field("text").unwrap_or_default().to_owned()),
         at: row.created_at,
     }
 }
@@ -95,13 +129,21 @@ fn entry(row: &ActivityRow) -> TimelineEntry {
 pub(super) fn status_detail(group: &Group) -> Option<String> {
     let details = group.status_details();
     if let Some(commit) = details.get("inCommit") {
-        let hash = commit.get("commit").and_then(Value::as_str).unwrap_or_default();
-        return Some(format!("Resolved by commit {}", hash.chars().take(SHORT_HASH).collect::<String>()));
+        let hash = commit
+            .get("commit")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        return Some(format!(
+            "Resolved by commit {}",
+            hash.chars().take(SHORT_HASH).collect::<String>()
+        ));
     }
     if let Some(version) = details.get("inRelease").and_then(Value::as_str) {
         return Some(format!("Resolved in {version}"));
     }
-    details.contains_key("inNextRelease").then(|| "Resolved in the next release".to_owned())
+    details
+        .contains_key("inNextRelease")
+        .then(|| "Resolved in the next release".to_owned())
 }
 
 #[cfg(test)]
@@ -109,7 +151,11 @@ mod tests {
     use super::*;
     use crate::features::groups::ActivityId;
 
-    fn shown(kind: ActivityKind, actor: &str, data: &str) -> (Option<String>, String, Option<String>) {
+    fn shown(
+        kind: ActivityKind,
+        actor: &str,
+        data: &str,
+    ) -> (Option<String>, String, Option<String>) {
         let row = ActivityRow {
             id: ActivityId(1),
             kind,
@@ -126,18 +172,41 @@ mod tests {
     fn commits_and_tickets_are_links() {
         let data = r#"{"commit":"9d2f5e7a0b1c","repository":"acme/shop","url":"https://h/c"}"#;
         let entry = shown(ActivityKind::SetResolvedInCommit, "Ada", data);
-        assert_eq!(entry, (None, "Resolved by commit".into(), Some("9d2f5e7".into())));
-        let entry = shown(ActivityKind::ReferencedInCommit, "", r#"{"commit":"9d2f5e7a"}"#);
+        assert_eq!(
+            entry,
+            (None, "Resolved by commit".into(), Some("9d2f5e7".into()))
+        );
+        let entry = shown(
+            ActivityKind::ReferencedInCommit,
+            "",
+            r#"{"commit":"9d2f5e7a"}"#,
+        );
         assert_eq!(entry, (None, "Mentioned in commit 9d2f5e7".into(), None));
         let data = r#"{"location":"https://h/12","label":"acme/shop#12","new":true}"#;
         let entry = shown(ActivityKind::CreateIssue, "Ada", data);
-        assert_eq!(entry, (Some("Ada".into()), "created the issue".into(), Some("acme/shop#12".into())));
+        assert_eq!(
+            entry,
+            (
+                Some("Ada".into()),
+                "created the issue".into(),
+                Some("acme/shop#12".into())
+            )
+        );
     }
 
     #[test]
     fn a_regression_names_its_release() {
-        assert_eq!(shown(ActivityKind::SetRegression, "", r#"{"version":"2.0"}"#).1, "Came back in 2.0");
-        assert_eq!(shown(ActivityKind::SetRegression, "", r#"{"version":""}"#).1, "Came back");
-        assert_eq!(shown(ActivityKind::SetRegression, "", "broken").1, "Came back");
+        assert_eq!(
+            shown(ActivityKind::SetRegression, "", r#"{"version":"2.0"}"#).1,
+            "Came back in 2.0"
+        );
+        assert_eq!(
+            shown(ActivityKind::SetRegression, "", r#"{"version":""}"#).1,
+            "Came back"
+        );
+        assert_eq!(
+            shown(ActivityKind::SetRegression, "", "broken").1,
+            "Came back"
+        );
     }
 }

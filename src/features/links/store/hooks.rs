@@ -51,7 +51,13 @@ pub fn hooks_of(conn: &mut Conn, org: OrgId, of: &[RepoId]) -> QueryResult<Vec<H
 }
 
 /// Gives a repository its secret if it has none, and says that its hook is to be looked after.
-pub(in crate::features::links) fn want_hook(tx: &mut Tx<'_>, org: OrgId, repo: RepoId, sealed: &[u8], now: Micros) -> QueryResult<()> {
+pub(in crate::features::links) fn want_hook(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+    sealed: &[u8],
+    now: Micros,
+) -> QueryResult<()> {
     on_both!(tx.conn(), |conn| diesel::insert_into(repo_hooks::table)
         .values((
             repo_hooks::repo_id.eq(repo),
@@ -62,7 +68,10 @@ pub(in crate::features::links) fn want_hook(tx: &mut Tx<'_>, org: OrgId, repo: R
         ))
         .on_conflict(repo_hooks::repo_id)
         .do_update()
-        .set((repo_hooks::state.eq(HookState::Pending), repo_hooks::updated_at.eq(now)))
+        .set((
+            repo_hooks::state.eq(HookState::Pending),
+            repo_hooks::updated_at.eq(now)
+        ))
         .execute(conn))
     .map(drop)
 }
@@ -107,27 +116,46 @@ pub(in crate::features::links) fn hook_state(
     error: Option<&str>,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(repo_hooks::table.filter(repo_hooks::org_id.eq(org)).filter(repo_hooks::repo_id.eq(repo)))
-        .set((
-            repo_hooks::state.eq(state),
-            repo_hooks::last_error.eq(error),
-            repo_hooks::checked_at.eq(Some(now)),
-            repo_hooks::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+    diesel::update(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .set((
+        repo_hooks::state.eq(state),
+        repo_hooks::last_error.eq(error),
+        repo_hooks::checked_at.eq(Some(now)),
+        repo_hooks::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// The hook is gone, and its secrets with it.
-pub(in crate::features::links) fn forget_hook(tx: &mut Tx<'_>, org: OrgId, repo: RepoId) -> QueryResult<()> {
-    diesel::delete(repo_hooks::table.filter(repo_hooks::org_id.eq(org)).filter(repo_hooks::repo_id.eq(repo)))
-        .execute(tx.conn())
-        .map(drop)
+pub(in crate::features::links) fn forget_hook(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+) -> QueryResult<()> {
+    diesel::delete(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Puts a new secret beside the present one, which stays good until the hook has the new one and an hour longer.
 /// Only a hook that is registered can be changed: else three secrets would be about.
-pub(in crate::features::links) fn rotate_secret(tx: &mut Tx<'_>, org: OrgId, before: &Hook, sealed: &[u8], previous: &[u8], now: Micros) -> QueryResult<bool> {
+pub(in crate::features::links) fn rotate_secret(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    before: &Hook,
+    sealed: &[u8],
+    previous: &[u8],
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
         repo_hooks::table
             .filter(repo_hooks::org_id.eq(org))
@@ -147,7 +175,11 @@ pub(in crate::features::links) fn rotate_secret(tx: &mut Tx<'_>, org: OrgId, bef
 }
 
 /// Notes that a repository's deliveries arrive.
-pub(in crate::features::links) fn touch_delivery(conn: &mut Conn, repo: RepoId, at: Micros) -> QueryResult<()> {
+pub(in crate::features::links) fn touch_delivery(
+    conn: &mut Conn,
+    repo: RepoId,
+    at: Micros,
+) -> QueryResult<()> {
     diesel::update(repo_hooks::table.filter(repo_hooks::repo_id.eq(repo)))
         .set(repo_hooks::last_delivery_at.eq(Some(at)))
         .execute(conn)
@@ -156,7 +188,11 @@ pub(in crate::features::links) fn touch_delivery(conn: &mut Conn, repo: RepoId, 
 
 /// Active repositories of active links whose hook nobody has looked at since `before`, with organization and
 /// link.
-pub(in crate::features::links) fn stale_hooks(conn: &mut Conn, before: Micros, limit: i64) -> QueryResult<Vec<(OrgId, RepoId, LinkId)>> {
+pub(in crate::features::links) fn stale_hooks(
+    conn: &mut Conn,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<Vec<(OrgId, RepoId, LinkId)>> {
     repos::table
         .inner_join(repo_hooks::table.on(repo_hooks::repo_id.eq(repos::id)))
         .inner_join(links::table.on(repos::link_id.eq(links::id.nullable())))
@@ -171,7 +207,11 @@ pub(in crate::features::links) fn stale_hooks(conn: &mut Conn, before: Micros, l
 }
 
 /// The next hook secrets in the order of their rows, for sealing them again.
-pub(in crate::features::links) fn hooks_after(conn: &mut Conn, after: RepoId, limit: i64) -> QueryResult<Vec<Hook>> {
+pub(in crate::features::links) fn hooks_after(
+    conn: &mut Conn,
+    after: RepoId,
+    limit: i64,
+) -> QueryResult<Vec<Hook>> {
     repo_hooks::table
         .filter(repo_hooks::repo_id.gt(after))
         .order(repo_hooks::repo_id)
@@ -181,12 +221,20 @@ pub(in crate::features::links) fn hooks_after(conn: &mut Conn, after: RepoId, li
 }
 
 /// Puts newly sealed forms in the place of the old ones, unless a secret has changed in between.
-pub(in crate::features::links) fn replace_sealed(tx: &mut Tx<'_>, before: &Hook, secret: &[u8], previous: Option<&[u8]>) -> QueryResult<usize> {
+pub(in crate::features::links) fn replace_sealed(
+    tx: &mut Tx<'_>,
+    before: &Hook,
+    secret: &[u8],
+    previous: Option<&[u8]>,
+) -> QueryResult<usize> {
     diesel::update(
         repo_hooks::table
             .filter(repo_hooks::repo_id.eq(before.repo_id))
             .filter(repo_hooks::sealed_secret.eq(&before.sealed_secret)),
     )
-    .set((repo_hooks::sealed_secret.eq(secret), repo_hooks::sealed_previous.eq(previous)))
+    .set((
+        repo_hooks::sealed_secret.eq(secret),
+        repo_hooks::sealed_previous.eq(previous),
+    ))
     .execute(tx.conn())
 }

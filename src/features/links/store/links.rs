@@ -66,7 +66,11 @@ pub fn find_link(conn: &mut Conn, org: OrgId, id: LinkId) -> QueryResult<Option<
     Ok(find_any_link(conn, org, id)?.filter(|link| link.status != LinkStatus::Removed))
 }
 
-pub(in crate::features::links) fn find_any_link(conn: &mut Conn, org: OrgId, id: LinkId) -> QueryResult<Option<Link>> {
+pub(in crate::features::links) fn find_any_link(
+    conn: &mut Conn,
+    org: OrgId,
+    id: LinkId,
+) -> QueryResult<Option<Link>> {
     links::table
         .filter(links::org_id.eq(org))
         .filter(links::id.eq(id))
@@ -76,7 +80,10 @@ pub(in crate::features::links) fn find_any_link(conn: &mut Conn, org: OrgId, id:
 }
 
 /// Links of an installation over all organizations, for what happens to the installation itself.
-pub(in crate::features::links) fn links_of_installation(conn: &mut Conn, id: InstallationId) -> QueryResult<Vec<Link>> {
+pub(in crate::features::links) fn links_of_installation(
+    conn: &mut Conn,
+    id: InstallationId,
+) -> QueryResult<Vec<Link>> {
     links::table
         .filter(links::installation_id.eq(id))
         .filter(links::status.ne(LinkStatus::Removed))
@@ -102,14 +109,14 @@ pub(in crate::features::links) fn put_link(
     };
     let content = || {
         (
-        links::installation_id.eq(Some(facts.installation_id)),
-        links::name.eq(facts.name),
-        links::domain_name.eq(facts.domain_name),
-        links::account_type.eq(facts.account_type),
-        links::icon.eq(facts.icon),
-        links::status.eq(LinkStatus::Active),
-        links::status_reason.eq(None::<String>),
-        links::updated_at.eq(now),
+            links::installation_id.eq(Some(facts.installation_id)),
+            links::name.eq(facts.name),
+            links::domain_name.eq(facts.domain_name),
+            links::account_type.eq(facts.account_type),
+            links::icon.eq(facts.icon),
+            links::status.eq(LinkStatus::Active),
+            links::status_reason.eq(None::<String>),
+            links::updated_at.eq(now),
         )
     };
     let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(links::table)
@@ -123,7 +130,12 @@ pub(in crate::features::links) fn put_link(
             links::created_at.eq(now),
             content(),
         ))
-        .on_conflict((links::org_id, links::provider, links::external_id, links::workspace_uuid))
+        .on_conflict((
+            links::org_id,
+            links::provider,
+            links::external_id,
+            links::workspace_uuid
+        ))
         .do_nothing()
         .execute(conn))?;
     if inserted == 1 {
@@ -131,7 +143,10 @@ pub(in crate::features::links) fn put_link(
     }
     let before: LinkStatus = same().select(links::status).first(tx.conn())?;
     diesel::update(same()).set(content()).execute(tx.conn())?;
-    Ok((same().select(Link::as_select()).first(tx.conn())?, before != LinkStatus::Active))
+    Ok((
+        same().select(Link::as_select()).first(tx.conn())?,
+        before != LinkStatus::Active,
+    ))
 }
 
 pub(in crate::features::links) fn set_link_status(
@@ -142,14 +157,28 @@ pub(in crate::features::links) fn set_link_status(
     reason: Option<&str>,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(links::table.filter(links::org_id.eq(org)).filter(links::id.eq(id)))
-        .set((links::status.eq(status), links::status_reason.eq(reason), links::updated_at.eq(now)))
-        .execute(tx.conn())
-        .map(|count| count == 1)
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((
+        links::status.eq(status),
+        links::status_reason.eq(reason),
+        links::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
 }
 
 /// Notes what Bitbucket holds against an active link, or that it is content again.
-pub(in crate::features::links) fn set_link_reason(tx: &mut Tx<'_>, org: OrgId, id: LinkId, reason: Option<&str>, now: Micros) -> QueryResult<()> {
+pub(in crate::features::links) fn set_link_reason(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    reason: Option<&str>,
+    now: Micros,
+) -> QueryResult<()> {
     diesel::update(
         links::table
             .filter(links::org_id.eq(org))
@@ -161,9 +190,19 @@ pub(in crate::features::links) fn set_link_reason(tx: &mut Tx<'_>, org: OrgId, i
     .map(drop)
 }
 
-pub(in crate::features::links) fn set_link_config(tx: &mut Tx<'_>, org: OrgId, id: LinkId, config: &str, now: Micros) -> QueryResult<()> {
-    diesel::update(links::table.filter(links::org_id.eq(org)).filter(links::id.eq(id)))
-        .set((links::config.eq(config), links::updated_at.eq(now)))
-        .execute(tx.conn())
-        .map(drop)
+pub(in crate::features::links) fn set_link_config(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    config: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((links::config.eq(config), links::updated_at.eq(now)))
+    .execute(tx.conn())
+    .map(drop)
 }

@@ -94,7 +94,11 @@ pub fn find_repo(conn: &mut Conn, org: OrgId, id: RepoId) -> QueryResult<Option<
 ///
 /// # Errors
 /// When the query fails.
-pub fn find_repo_by_external(conn: &mut Conn, org: OrgId, external_id: &str) -> QueryResult<Option<Repo>> {
+pub fn find_repo_by_external(
+    conn: &mut Conn,
+    org: OrgId,
+    external_id: &str,
+) -> QueryResult<Option<Repo>> {
     repos::table
         .filter(repos::org_id.eq(org))
         .filter(repos::provider.eq(REPO_PROVIDER))
@@ -117,7 +121,13 @@ pub fn find_repo_by_name(conn: &mut Conn, org: OrgId, name: &str) -> QueryResult
         .order(repos::id)
         .select(Repo::as_select())
         .load(conn)?;
-    found.sort_by_key(|repo| (repo.status != RepoStatus::Active, repo.link_id.is_none(), repo.id));
+    found.sort_by_key(|repo| {
+        (
+            repo.status != RepoStatus::Active,
+            repo.link_id.is_none(),
+            repo.id,
+        )
+    });
     Ok(found.into_iter().next())
 }
 
@@ -148,7 +158,11 @@ pub fn repos_of_link(conn: &mut Conn, org: OrgId, link: LinkId) -> QueryResult<V
 }
 
 /// Repositories that only releases know, oldest first.
-pub(in crate::features::links) fn unlinked_repos(conn: &mut Conn, org: OrgId, limit: i64) -> QueryResult<Vec<Repo>> {
+pub(in crate::features::links) fn unlinked_repos(
+    conn: &mut Conn,
+    org: OrgId,
+    limit: i64,
+) -> QueryResult<Vec<Repo>> {
     repos::table
         .filter(repos::org_id.eq(org))
         .filter(repos::link_id.is_null())
@@ -168,7 +182,11 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
         None => query.filter(repos::status.ne(RepoStatus::Removed)),
     };
     if let Some(text) = &filter.query {
-        let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let escaped = text
+            .to_lowercase()
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
         query = query.filter(lower(repos::name).like(format!("%{escaped}%")).escape('\\'));
     }
     if let Some(link) = filter.link {
@@ -181,7 +199,11 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
         let good = repo_hooks::table
             .filter(repo_hooks::repo_id.eq(repos::id))
             .filter(repo_hooks::state.eq_any([HookState::Active, HookState::Pending]));
-        query = if healthy { query.filter(exists(good)) } else { query.filter(not(exists(good))) };
+        query = if healthy {
+            query.filter(exists(good))
+        } else {
+            query.filter(not(exists(good)))
+        };
     }
     query
 }
@@ -190,7 +212,13 @@ fn filtered(org: OrgId, filter: &RepoFilter) -> BoxedRepos<'static> {
 ///
 /// # Errors
 /// When the query fails.
-pub fn list_repos(conn: &mut Conn, org: OrgId, filter: &RepoFilter, offset: i64, limit: i64) -> QueryResult<Vec<Repo>> {
+pub fn list_repos(
+    conn: &mut Conn,
+    org: OrgId,
+    filter: &RepoFilter,
+    offset: i64,
+    limit: i64,
+) -> QueryResult<Vec<Repo>> {
     filtered(org, filter)
         .order((repos::name, repos::id))
         .offset(offset)
@@ -208,7 +236,13 @@ pub fn count_repos(conn: &mut Conn, org: OrgId, filter: &RepoFilter) -> QueryRes
 }
 
 /// Puts a repository under a link, in the order of sentry.md §8.4.
-pub(in crate::features::links) fn take_repo(tx: &mut Tx<'_>, org: OrgId, link: LinkId, facts: &RepoFacts, now: Micros) -> QueryResult<Taken> {
+pub(in crate::features::links) fn take_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    link: LinkId,
+    facts: &RepoFacts,
+    now: Micros,
+) -> QueryResult<Taken> {
     if let Some(known) = find_repo_by_external(tx, org, &facts.external_id)? {
         if known.status == RepoStatus::Active && known.link_id.is_some() {
             return Ok(Taken::Exists(known));
@@ -235,8 +269,13 @@ pub(in crate::features::links) fn take_repo(tx: &mut Tx<'_>, org: OrgId, link: L
         ))
         .on_conflict_do_nothing()
         .execute(conn))?;
-    let repo = find_repo_by_external(tx, org, &facts.external_id)?.ok_or(diesel::result::Error::NotFound)?;
-    Ok(if inserted == 1 { Taken::Inserted(repo) } else { Taken::Twin(repo) })
+    let repo = find_repo_by_external(tx, org, &facts.external_id)?
+        .ok_or(diesel::result::Error::NotFound)?;
+    Ok(if inserted == 1 {
+        Taken::Inserted(repo)
+    } else {
+        Taken::Twin(repo)
+    })
 }
 
 type Content<'a> = (
@@ -273,28 +312,48 @@ pub(in crate::features::links) fn write_repo(
     facts: &RepoFacts,
     now: Micros,
 ) -> QueryResult<Repo> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set(content(link, facts, now))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set(content(link, facts, now))
+    .execute(tx.conn())?;
     find_repo(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
 }
 
 /// Brings an active repository up to what Bitbucket says now.
-pub(in crate::features::links) fn refresh_repo(tx: &mut Tx<'_>, org: OrgId, id: RepoId, facts: &RepoFacts, now: Micros) -> QueryResult<()> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set((
-            repos::name.eq(&facts.name),
-            repos::url.eq(Some(&facts.url)),
-            repos::main_branch.eq(facts.main_branch.as_deref()),
-            repos::has_tracker.eq(facts.has_tracker),
-            repos::updated_at.eq(now),
-        ))
-        .execute(tx.conn())
-        .map(drop)
+pub(in crate::features::links) fn refresh_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: RepoId,
+    facts: &RepoFacts,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set((
+        repos::name.eq(&facts.name),
+        repos::url.eq(Some(&facts.url)),
+        repos::main_branch.eq(facts.main_branch.as_deref()),
+        repos::has_tracker.eq(facts.has_tracker),
+        repos::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 /// Inserts a repository that only a release knows.
-pub(in crate::features::links) fn insert_unlinked(tx: &mut Tx<'_>, org: OrgId, name: &str, url: Option<&str>, now: Micros) -> QueryResult<Repo> {
+pub(in crate::features::links) fn insert_unlinked(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    name: &str,
+    url: Option<&str>,
+    now: Micros,
+) -> QueryResult<Repo> {
     diesel::insert_into(repos::table)
         .values((
             repos::org_id.eq(org),
@@ -308,11 +367,25 @@ pub(in crate::features::links) fn insert_unlinked(tx: &mut Tx<'_>, org: OrgId, n
         .get_result(tx.conn())
 }
 
-pub(in crate::features::links) fn rename_repo(tx: &mut Tx<'_>, org: OrgId, id: RepoId, name: &str, url: &str, now: Micros) -> QueryResult<bool> {
+pub(in crate::features::links) fn rename_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: RepoId,
+    name: &str,
+    url: &str,
+    now: Micros,
+) -> QueryResult<bool> {
     diesel::update(
-        repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)).filter(repos::name.ne(name)),
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id))
+            .filter(repos::name.ne(name)),
     )
-    .set((repos::name.eq(name), repos::url.eq(Some(url)), repos::updated_at.eq(now)))
+    .set((
+        repos::name.eq(name),
+        repos::url.eq(Some(url)),
+        repos::updated_at.eq(now),
+    ))
     .execute(tx.conn())
     .map(|count| count == 1)
 }
@@ -326,14 +399,18 @@ pub(in crate::features::links) fn edit_repo(
     url: Option<&str>,
     now: Micros,
 ) -> QueryResult<Repo> {
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq(id)))
-        .set((
-            repos::status.eq(status),
-            repos::name.eq(name),
-            repos::url.eq(url),
-            repos::updated_at.eq(now),
-        ))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq(id)),
+    )
+    .set((
+        repos::status.eq(status),
+        repos::name.eq(name),
+        repos::url.eq(url),
+        repos::updated_at.eq(now),
+    ))
+    .execute(tx.conn())?;
     find_repo(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
 }
 
@@ -352,8 +429,12 @@ pub(in crate::features::links) fn move_repos(
         .filter(repos::status.eq_any(from))
         .select(repos::id)
         .load(tx.conn())?;
-    diesel::update(repos::table.filter(repos::org_id.eq(org)).filter(repos::id.eq_any(&ids)))
-        .set((repos::status.eq(to), repos::updated_at.eq(now)))
-        .execute(tx.conn())?;
+    diesel::update(
+        repos::table
+            .filter(repos::org_id.eq(org))
+            .filter(repos::id.eq_any(&ids)),
+    )
+    .set((repos::status.eq(to), repos::updated_at.eq(now)))
+    .execute(tx.conn())?;
     Ok(ids)
 }

@@ -7,7 +7,9 @@ use crate::bitbucket::cloud::{Issue, IssueChange, NewIssue};
 use crate::bitbucket::{self, Cloud, Error, Kind, RepoRef};
 use crate::features::links::{Connected, Repo};
 use crate::features::tickets::TicketError;
-use crate::features::tickets::backend::{BackendError, BoxFuture, Draft, RemoteTicket, TicketBackend, TicketState};
+use crate::features::tickets::backend::{
+    BackendError, BoxFuture, Draft, RemoteTicket, TicketBackend, TicketState,
+};
 
 /// A person may be waiting, and a claim on the ticket must not run out meanwhile.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
@@ -30,14 +32,21 @@ impl BitbucketIssues {
         full_name: &str,
         known: Option<&Repo>,
     ) -> Result<Self, TicketError> {
-        let wrong = || TicketError::Field("repo", "This is not a repository of the connected workspace.".into());
+        let wrong = || {
+            TicketError::Field(
+                "repo",
+                "This is not a repository of the connected workspace.".into(),
+            )
+        };
         let (workspace, slug) = full_name.split_once('/').ok_or_else(wrong)?;
         if !workspace.eq_ignore_ascii_case(&connected.link.name) && known.is_none() {
             return Err(wrong());
         }
-        let slug = known.and_then(|repo| repo.external_id.as_deref()).unwrap_or(slug);
-        let repo =
-            RepoRef::from_full_name(&format!("{}/{slug}", connected.link.workspace_uuid)).map_err(|_| wrong())?;
+        let slug = known
+            .and_then(|repo| repo.external_id.as_deref())
+            .unwrap_or(slug);
+        let repo = RepoRef::from_full_name(&format!("{}/{slug}", connected.link.workspace_uuid))
+            .map_err(|_| wrong())?;
         Ok(Self {
             cloud: connected.cloud.clone().with_timeout(CALL_LIMIT),
             client: app.bitbucket.clone(),
@@ -72,9 +81,18 @@ fn explain_list(error: &Error) -> BackendError {
         message => format!("{message} "),
     };
     let text = format!("{said}{}", error.advice());
-    let later = |unknown_fate| BackendError::Later { text: text.clone(), after: error.retry_after(), unknown_fate };
+    let later = |unknown_fate| BackendError::Later {
+        text: text.clone(),
+        after: error.retry_after(),
+        unknown_fate,
+    };
     match error.kind() {
-        Kind::Timeout | Kind::Broken | Kind::Server | Kind::TooSlow | Kind::Garbage | Kind::TooLarge => later(true),
+        Kind::Timeout
+        | Kind::Broken
+        | Kind::Server
+        | Kind::TooSlow
+        | Kind::Garbage
+        | Kind::TooLarge => later(true),
         Kind::RateLimited | Kind::Unreachable | Kind::Resting => later(false),
         _ => BackendError::Refused(text),
     }
@@ -110,10 +128,15 @@ impl TicketBackend for BitbucketIssues {
         })
     }
 
-    fn find<'a>(&'a self, marker: &'a str) -> BoxFuture<'a, Result<Option<RemoteTicket>, BackendError>> {
+    fn find<'a>(
+        &'a self,
+        marker: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RemoteTicket>, BackendError>> {
         Box::pin(async move {
             let found = self.cloud.find_issue_by_marker(&self.repo, marker).await;
-            found.map(|issue| issue.map(remote)).map_err(|error| explain_list(&error))
+            found
+                .map(|issue| issue.map(remote))
+                .map_err(|error| explain_list(&error))
         })
     }
 
@@ -126,49 +149,84 @@ impl TicketBackend for BitbucketIssues {
         })
     }
 
-    fn comment<'a>(&'a self, number: i64, text: &'a str) -> BoxFuture<'a, Result<String, BackendError>> {
+    fn comment<'a>(
+        &'a self,
+        number: i64,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<String, BackendError>> {
         Box::pin(async move {
-            match self.cloud.create_comment(&self.repo, issue_id(number), text).await {
+            match self
+                .cloud
+                .create_comment(&self.repo, issue_id(number), text)
+                .await
+            {
                 Ok(comment) => Ok(comment.id.to_string()),
                 Err(error) => Err(self.explain(error).await),
             }
         })
     }
 
-    fn find_comment<'a>(&'a self, number: i64, marker: &'a str) -> BoxFuture<'a, Result<Option<String>, BackendError>> {
+    fn find_comment<'a>(
+        &'a self,
+        number: i64,
+        marker: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, BackendError>> {
         Box::pin(async move {
-            match self.cloud.find_comment_by_marker(&self.repo, issue_id(number), marker).await {
+            match self
+                .cloud
+                .find_comment_by_marker(&self.repo, issue_id(number), marker)
+                .await
+            {
                 Ok(comment) => Ok(comment.map(|comment| comment.id.to_string())),
                 Err(error) => Err(self.explain(error).await),
             }
         })
     }
 
-    fn set_state(&self, number: i64, state: TicketState) -> BoxFuture<'_, Result<(), BackendError>> {
+    fn set_state(
+        &self,
+        number: i64,
+        state: TicketState,
+    ) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async move {
             let state = match state {
                 TicketState::Open => "open",
                 TicketState::Resolved => "resolved",
             };
-            let change = IssueChange { state: Some(state), ..IssueChange::default() };
-            match self.cloud.update_issue(&self.repo, issue_id(number), &change).await {
+            let change = IssueChange {
+                state: Some(state),
+                ..IssueChange::default()
+            };
+            match self
+                .cloud
+                .update_issue(&self.repo, issue_id(number), &change)
+                .await
+            {
                 Ok(_) => Ok(()),
                 Err(error) => Err(self.explain(error).await),
             }
         })
     }
 
-    fn search<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Vec<RemoteTicket>, BackendError>> {
+    fn search<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<RemoteTicket>, BackendError>> {
         Box::pin(async move {
             let wanted = text.trim().trim_start_matches('#');
             let number = wanted.parse::<u64>().ok();
             let found = if wanted.is_empty() || number.is_some() {
                 self.cloud.recent_issues(&self.repo, SEARCH_COUNT).await
             } else {
-                self.cloud.search_issues(&self.repo, wanted, SEARCH_COUNT).await
+                self.cloud
+                    .search_issues(&self.repo, wanted, SEARCH_COUNT)
+                    .await
             };
-            let mut found: Vec<_> =
-                found.map_err(|error| explain_list(&error))?.into_iter().map(remote).collect();
+            let mut found: Vec<_> = found
+                .map_err(|error| explain_list(&error))?
+                .into_iter()
+                .map(remote)
+                .collect();
             if let Some(number) = number {
                 // A number asks for that very issue, which may be older than the list.
                 found.retain(|ticket| ticket.number.to_string().starts_with(wanted));
@@ -183,7 +241,10 @@ impl TicketBackend for BitbucketIssues {
     }
 
     fn is_done(&self, state: &str) -> bool {
-        matches!(state, "resolved" | "closed" | "invalid" | "duplicate" | "wontfix")
+        matches!(
+            state,
+            "resolved" | "closed" | "invalid" | "duplicate" | "wontfix"
+        )
     }
 
     fn url(&self, number: i64) -> String {

@@ -20,21 +20,42 @@ pub(super) struct Opened {
 }
 
 /// The tracker of a repository (`workspace/slug`) through a link.
-pub(super) async fn open(app: &App, org: OrgId, link: LinkId, full_name: &str) -> Result<Opened, TicketError> {
+pub(super) async fn open(
+    app: &App,
+    org: OrgId,
+    link: LinkId,
+    full_name: &str,
+) -> Result<Opened, TicketError> {
     let name = full_name.to_owned();
-    let known = app.db.read(move |conn| Ok::<_, TicketError>(links::find_repo_by_name(conn, org, &name)?)).await?;
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, TicketError>(links::find_repo_by_name(conn, org, &name)?))
+        .await?;
     open_known(app, org, link, full_name, known).await
 }
 
 /// The tracker of a ticket: of its repository, whatever that is called by now.
-pub(super) async fn open_for(app: &App, ticket: &Ticket) -> Result<Arc<dyn TicketBackend>, TicketError> {
+pub(super) async fn open_for(
+    app: &App,
+    ticket: &Ticket,
+) -> Result<Arc<dyn TicketBackend>, TicketError> {
     let org = ticket.org_id;
     let Some(id) = ticket.repo_id else {
-        return Ok(open(app, org, ticket.link_id, &ticket.repo_name).await?.backend);
+        return Ok(open(app, org, ticket.link_id, &ticket.repo_name)
+            .await?
+            .backend);
     };
-    let known = app.db.read(move |conn| Ok::<_, TicketError>(links::find_repo(conn, org, id)?)).await?;
-    let name = known.as_ref().map_or(ticket.repo_name.as_str(), |repo| repo.name.as_str()).to_owned();
-    Ok(open_known(app, org, ticket.link_id, &name, known).await?.backend)
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, TicketError>(links::find_repo(conn, org, id)?))
+        .await?;
+    let name = known
+        .as_ref()
+        .map_or(ticket.repo_name.as_str(), |repo| repo.name.as_str())
+        .to_owned();
+    Ok(open_known(app, org, ticket.link_id, &name, known)
+        .await?
+        .backend)
 }
 
 async fn open_known(
@@ -46,6 +67,14 @@ async fn open_known(
 ) -> Result<Opened, TicketError> {
     let connected = links::client_for_link(app, org, link).await?;
     let known = known.filter(|repo| repo.link_id == Some(link));
-    let backend = Arc::new(bitbucket::BitbucketIssues::new(app, &connected, full_name, known.as_ref())?);
-    Ok(Opened { backend, repo: known.map(|repo| repo.id) })
+    let backend = Arc::new(bitbucket::BitbucketIssues::new(
+        app,
+        &connected,
+        full_name,
+        known.as_ref(),
+    )?);
+    Ok(Opened {
+        backend,
+        repo: known.map(|repo| repo.id),
+    })
 }
