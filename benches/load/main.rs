@@ -81,7 +81,7 @@ fn main() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        bench.references();
+        bench.sqlite_alone();
         bench.product(Backend::Sqlite).await;
         bench.product(Backend::Postgres).await;
     });
@@ -150,51 +150,37 @@ impl Bench {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
     }
 
-    /// What the machine does without the product.
-    fn references(&self) {
-        let body = vec![b'x'; 2_800];
-        if self.wants("reference: hash only") {
-            let free = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
-            let this = std::env::current_exe().unwrap();
-            let mut server = Command::new(this)
-                .args([reference::SERVER, &free.to_string()])
-                .spawn()
-                .unwrap();
-            while std::net::TcpStream::connect(free).is_err() {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            let request = reference::request(&body);
-            let before = machine::processor_time(server.id());
-            let plan = Plan {
-                limit: u64::MAX,
-                ..self.plan
-            };
-            let outcome = generator::run(free, plan, 204, |_, to| to.extend_from_slice(&request));
-            let used = machine::processor_time(server.id()) - before;
-            let seconds = (plan.warm_up + plan.measured).as_secs_f64();
-            show_rate(
-                "reference: hash only",
-                &outcome,
-                None,
-                &format!("server at {:.2} cores", used / seconds),
-            );
-            let _ = server.kill();
-            let _ = server.wait();
+    /// A handler that verifies the signature of the same body and stores nothing.
+    fn hash_only(&self, body: &[u8]) {
+        let name = "reference: hash only";
+        if !self.wants(name) {
+            return;
         }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let this = std::env::current_exe().unwrap();
+        let mut server = Command::new(this).args([reference::SERVER, &free.to_string()]).spawn().unwrap();
+        while std::net::TcpStream::connect(free).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let request = reference::request(body);
+        let before = machine::processor_time(server.id());
+        let plan = Plan { limit: u64::MAX, ..self.plan };
+        let outcome = generator::run(free, plan, 204, |_, to| to.extend_from_slice(&request));
+        let used = machine::processor_time(server.id()) - before;
+        let cores = used / (plan.warm_up + plan.measured).as_secs_f64();
+        show_rate(name, &outcome, None, &format!("{} B, server at {cores:.2} cores", body.len()));
+        let _ = server.kill();
+        let _ = server.wait();
+    }
+
+    /// Durable rows of 2.8 KB, which is what a stored event or delivery takes, without anything around them.
+    fn sqlite_alone(&self) {
         for batch in [64, 256] {
             let name = format!("reference: SQLite, {batch} a commit");
             if self.wants(&name) {
-                let rate =
-                    reference::sqlite_group_commit(body.len(), batch, self.plan.measured / 2);
-                show(
-                    &name,
-                    &format!("{rate:.0} rows/s"),
-                    "",
-                    &format!("one thread, load average {}", machine::load()),
-                );
+                let rate = reference::sqlite_group_commit(2_800, batch, self.plan.measured / 2);
+                let notes = format!("one thread, load average {}", machine::load());
+                show(&name, &format!("{rate:.0} rows/s"), "", &notes);
             }
         }
     }
@@ -214,13 +200,18 @@ impl Bench {
             "memory idle",
             "memory under load",
         ];
-        if !names
-            .iter()
-            .any(|name| self.wants(&format!("{label}: {name}")))
-        {
+        let reference = backend == Backend::Sqlite && self.wants("reference: hash only");
+        let any = names.iter().any(|name| self.wants(&format!("{label}: {name}")));
+        if !any && !reference {
             return;
         }
         let site = Site::new(backend).await;
+        if reference {
+            self.hash_only(&site.push.body());
+        }
+        if !any {
+            return;
+        }
         let mut measured = Measured {
             bench: self,
             label,

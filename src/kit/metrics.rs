@@ -26,6 +26,9 @@ struct CallLabels {
     outcome: &'static str,
 }
 
+/// Name of a gauge, and its values as (label, value of the label, figure); an empty label is none.
+pub type Gauge<'a> = (&'a str, &'a [(&'a str, &'a str, i64)]);
+
 /// The counters of one application.
 pub struct Metrics {
     registry: Registry,
@@ -97,7 +100,7 @@ impl Metrics {
 
     /// The counters and the given gauges (`name{labels}`, value), in the OpenMetrics text format.
     #[must_use]
-    pub fn render(&self, gauges: &[(&str, &[(&str, &str, i64)])]) -> String {
+    pub fn render(&self, gauges: &[Gauge<'_>]) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -45,13 +45,11 @@ fn scale() -> Scale {
         Scale {
             kills: 26,
             tickets: 52,
-            deliveries: 130,
+            deliveries: 104,
         }
     }
 }
 
-/// Callers that make tickets at the same time.
-const CALLERS: usize = 6;
 /// How long the last process may take to finish what is left. A lease of a killed process ends in half a minute
 /// on PostgreSQL, where another process could still be alive.
 const FINISH: Duration = Duration::from_secs(150);
@@ -70,24 +68,19 @@ struct Callers {
     endpoint: (String, String),
     bitbucket: Arc<Sandbox>,
     targets: Vec<Target>,
-    next: AtomicUsize,
     /// Commits to one repository come one after the other.
-    pushing: Mutex<usize>,
+    pushing: Mutex<()>,
+    pushed: AtomicUsize,
     resent: AtomicUsize,
 }
 
 impl Callers {
-    /// Makes tickets as far as the gate allows; each is followed by the push that fixes its error.
-    async fn make_tickets(self: Arc<Self>, mut gate: watch::Receiver<usize>) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::SeqCst);
-            let Some(target) = self.targets.get(index) else {
-                return;
-            };
-            gate.wait_for(|open| index < *open).await.unwrap();
-            self.make_ticket(target).await;
-            self.push("main", &target.short_id).await;
-        }
+    /// Makes a ticket when the gate is open far enough, and then the push that fixes its error.
+    async fn handle(self: Arc<Self>, index: usize, mut gate: watch::Receiver<usize>) {
+        gate.wait_for(|open| index < *open).await.unwrap();
+        let target = &self.targets[index];
+        self.make_ticket(target).await;
+        self.push("main", &target.short_id).await;
     }
 
     async fn make_ticket(&self, target: &Target) {
@@ -115,17 +108,17 @@ impl Callers {
                 target.short_id
             );
             self.resent.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(40)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// A commit by the API of Bitbucket, whose webhook the sandbox sends until it is taken.
     async fn push(&self, branch: &str, short_id: &str) {
-        let mut count = self.pushing.lock().await;
-        *count += 1;
+        let _one_at_a_time = self.pushing.lock().await;
+        let count = self.pushed.fetch_add(1, Ordering::SeqCst) + 1;
         let message = format!("Change {count}\n\nFixes {short_id}");
         self.bitbucket
-            .commit(change(branch, &message, *count))
+            .commit(change(branch, &message, count))
             .await
             .unwrap();
     }
@@ -149,57 +142,88 @@ fn random_below(limit: u64) -> u64 {
     u64::from_str_radix(&random_hex(4), 16).unwrap() % limit
 }
 
-/// Kills and restarts; opens the gate a little for each kill, so that there is always work to interrupt. Answers
-/// how many kills came while a call was held.
-async fn kill_again_and_again(
-    program: &Program,
-    bitbucket: &Sandbox,
+/// Who kills, and what it looks at.
+struct Killer<'a> {
+    program: &'a Program,
+    bitbucket: &'a Sandbox,
+    callers: &'a Callers,
     scale: Scale,
-    gate: &watch::Sender<usize>,
-) -> usize {
-    let mut while_held = 0;
-    for kill in 1..=scale.kills {
-        let hold = kill % 2 == 0;
-        if hold {
-            // A new issue, or a comment, or the new state of one.
-            let method = if kill % 8 == 0 { "PUT" } else { "POST" };
-            bitbucket.add_fault(Fault::once(
-                method,
-                "/issues",
-                Action::HoldAfter { ms: 8_000 },
-            ));
-        }
-        let mut running = program.spawn();
-        if kill % 10 == 1 {
-            // Also in the middle of a start.
-            tokio::time::sleep(Duration::from_millis(random_below(200))).await;
-        } else {
-            assert!(
-                running.ready().await,
-                "it does not start again:\n{}",
-                program.log()
-            );
-            gate.send_replace(scale.tickets * kill / scale.kills);
-            if hold {
-                let begun = Instant::now();
-                while bitbucket.held() == 0 && begun.elapsed() < Duration::from_secs(10) {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                tokio::time::sleep(Duration::from_millis(random_below(30))).await;
+    /// How many tickets may have been asked for.
+    gate: watch::Sender<usize>,
+}
+
+impl Killer<'_> {
+    /// Kills and restarts, and opens the gate a little for each kill, so that there is always work to interrupt.
+    /// Answers how many kills came while a call was held.
+    async fn kill_again_and_again(&self) -> usize {
+        let mut while_held = 0;
+        for kill in 1..=self.scale.kills {
+            let mut running = self.program.spawn();
+            if kill % 10 == 1 {
+                // Also in the middle of a start.
+                tokio::time::sleep(Duration::from_millis(random_below(200))).await;
             } else {
-                tokio::time::sleep(Duration::from_millis(random_below(700))).await;
+                let ready = running.ready().await;
+                assert!(ready, "it does not start again:\n{}", self.program.log());
+                if kill % 2 == 0 {
+                    self.hold(kill).await;
+                } else {
+                    self.keep_pace(kill).await;
+                }
+            }
+            while_held += usize::from(self.bitbucket.held() > 0);
+            running.kill();
+            self.bitbucket.clear_faults();
+            while self.bitbucket.held() > 0 {
+                self.bitbucket.release_held();
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        while_held += usize::from(bitbucket.held() > 0);
-        running.kill();
-        bitbucket.clear_faults();
-        while bitbucket.held() > 0 {
-            bitbucket.release_held();
+        self.gate.send_replace(self.scale.tickets);
+        while_held
+    }
+
+    fn open_gate(&self, kill: usize) {
+        self.gate
+            .send_replace(self.scale.tickets * kill / self.scale.kills);
+    }
+
+    /// Waits until a call has done its work in Bitbucket and has no answer yet: now and then the new state of an
+    /// issue, else a new issue or a comment.
+    async fn hold(&self, kill: usize) {
+        let hold = |method| Fault::once(method, "/issues", Action::HoldAfter { ms: 20_000 });
+        if kill % 8 == 0 {
+            self.bitbucket.add_fault(hold("PUT"));
+            self.wait(Duration::from_secs(3), || self.bitbucket.held() > 0)
+                .await;
+        }
+        if self.bitbucket.held() == 0 {
+            self.bitbucket.add_fault(hold("POST"));
+            self.open_gate(kill);
+            self.wait(Duration::from_secs(15), || self.bitbucket.held() > 0)
+                .await;
+        }
+        tokio::time::sleep(Duration::from_millis(random_below(30))).await;
+    }
+
+    /// Lets the pushes come along, then takes a random moment.
+    async fn keep_pace(&self, kill: usize) {
+        self.open_gate(kill);
+        let share = self.scale.deliveries * kill.saturating_sub(4) / self.scale.kills;
+        let pushed = &self.callers.pushed;
+        self.wait(Duration::from_secs(15), || {
+            pushed.load(Ordering::SeqCst) >= share
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(random_below(700))).await;
+    }
+
+    async fn wait(&self, limit: Duration, done: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !done() && begun.elapsed() < limit {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
-    gate.send_replace(scale.tickets);
-    while_held
 }
 
 #[derive(QueryableByName)]
@@ -335,14 +359,14 @@ async fn killed_at_random(backend: Backend) {
         endpoint,
         bitbucket: Arc::clone(&bitbucket),
         targets: targets.clone(),
-        next: AtomicUsize::new(0),
-        pushing: Mutex::new(0),
+        pushing: Mutex::new(()),
+        pushed: AtomicUsize::new(0),
         resent: AtomicUsize::new(0),
     });
     let (gate, allowed) = watch::channel(0);
     let mut work = tokio::task::JoinSet::new();
-    for _ in 0..CALLERS {
-        work.spawn(Arc::clone(&callers).make_tickets(allowed.clone()));
+    for index in 0..targets.len() {
+        work.spawn(Arc::clone(&callers).handle(index, allowed.clone()));
     }
     let pushes = scale.deliveries - scale.tickets;
     let (pusher, mut pace) = (Arc::clone(&callers), allowed.clone());
@@ -357,7 +381,14 @@ async fn killed_at_random(backend: Backend) {
     });
 
     let begun = Instant::now();
-    let while_held = kill_again_and_again(&program, &bitbucket, scale, &gate).await;
+    let killer = Killer {
+        program: &program,
+        bitbucket: &bitbucket,
+        callers: &callers,
+        scale,
+        gate,
+    };
+    let while_held = killer.kill_again_and_again().await;
     let killing = begun.elapsed();
     let running = program.start().await;
     let all_done = async {

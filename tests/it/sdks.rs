@@ -26,7 +26,7 @@ impl TestApp {
     }
 
     /// The only group there is and its latest event, once workers have done what there is to do.
-    async fn only_group_and_event(&self, tenant: &Tenant) -> (Value, Value) {
+    async fn only_error(&self, tenant: &Tenant) -> (Value, Value) {
         self.run_jobs().await;
         let org = &tenant.org.slug;
         let groups = self
@@ -53,7 +53,7 @@ impl TestApp {
     }
 
     async fn shows(&self, tenant: &Tenant, expected: &Expected<'_>) -> Value {
-        let (group, event) = self.only_group_and_event(tenant).await;
+        let (group, event) = self.only_error(tenant).await;
         assert_eq!(group["title"], expected.title, "{group}");
         assert_eq!(group["level"], expected.level, "{group}");
         assert_eq!(group["platform"], expected.platform, "{group}");
@@ -151,7 +151,7 @@ with_client! {
         let tenant = t.tenant("acme").await;
         let dsn = t.dsn(&tenant);
         client::run(client::python("python/crash.py", &[dsn.as_str(), "--times", "7"]), "", PATIENCE).await;
-        let (group, _) = t.only_group_and_event(&tenant).await;
+        let (group, _) = t.only_error(&tenant).await;
         assert_eq!(group["count"], "7", "{group}");
     }
 
@@ -174,7 +174,7 @@ with_client! {
         command.env("SENTRY_DSN", t.dsn(&tenant));
         client::run(command, "", PATIENCE).await;
         let event = t.shows(&tenant, &Expected {
-            title: "The night job did not start", level: "error", platform: "other", functions: &[],
+            title: "The night job did not start", level: "error", platform: "native", functions: &[],
         }).await;
         let host = event["tags"].as_array().unwrap().iter().find(|tag| tag["key"] == "host");
         assert_eq!(host.expect("a tag")["value"], "night-1");

@@ -24,8 +24,9 @@ use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, wait_after};
 
 /// Deliveries claimed at once.
 const BATCH: usize = 64;
-/// Longer than any run: see the time limit of [`releases::gather`].
-const LEASE: Duration = Duration::from_secs(180);
+/// A claim ends when it was not extended for this long: then its process is gone.
+const LEASE: Duration = Duration::from_secs(30);
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Failures before a delivery is dead.
 const MAX_ATTEMPTS: i32 = 8;
 /// Claims, ended by the end of a process, before a delivery is dead.
@@ -122,8 +123,27 @@ pub async fn drain(app: App) -> anyhow::Result<usize> {
         .into_values()
         .map(|queue| work_on_repo(&app, &holder.owner, queue))
         .collect();
-    while running.next().await.is_some() {}
+    let work = async { while running.next().await.is_some() {} };
+    tokio::select! {
+        () = work => {}
+        () = extend_claims(&app, &holder.owner) => {}
+    }
     Ok(count)
+}
+
+/// Keeps the claims of this process for as long as it is polled.
+async fn extend_claims(app: &App, owner: &str) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let (owner, until) = (owner.to_owned(), app.clock.now().plus(LEASE));
+        let extended: Result<usize, AppError> = app
+            .db
+            .write(move |tx| Ok(store::extend(tx, &owner, until)?))
+            .await;
+        if let Err(error) = extended {
+            tracing::warn!(error = ?error, "cannot extend the claims of deliveries");
+        }
+    }
 }
 
 async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {

@@ -146,6 +146,17 @@ pub(super) fn load_claimed(conn: &mut Conn, ids: &[DeliveryId]) -> QueryResult<V
         .load(conn)
 }
 
+/// Moves the end of everything that `owner` works on to `until`.
+pub(super) fn extend(tx: &mut Tx<'_>, owner: &str, until: Micros) -> QueryResult<usize> {
+    diesel::update(
+        deliveries::table
+            .filter(deliveries::state.eq(DeliveryState::Ready))
+            .filter(deliveries::lease_owner.eq(owner)),
+    )
+    .set(deliveries::run_at.eq(until))
+    .execute(tx.conn())
+}
+
 /// Makes due again what any other owner had claimed: right where only one process can be alive.
 pub(super) fn release_others(tx: &mut Tx<'_>, owner: &str, now: Micros) -> QueryResult<usize> {
     diesel::sql_query(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::client::{self, client_for_any_link, remember};
-use super::{LinkError, LinkId, RepoId, RepoStatus, hooks, order_key, repos, store};
+use super::{LinkError, LinkId, RepoId, RepoStatus, hooks, order_key, store, sync};
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::OrgId;
@@ -43,7 +43,7 @@ impl Job for SyncRepos {
     }
 
     async fn run(self, app: App, attempt: Attempt) -> anyhow::Result<Verdict> {
-        match repos::sync(&app, self.org, self.link).await {
+        match sync::sync(&app, self.org, self.link).await {
             Ok(_) => Ok(Verdict::Done),
             Err(error) => error.verdict(attempt.number),
         }

@@ -10,6 +10,7 @@
 //! Other features call Bitbucket through [`client_for_link`] and [`client_for_repo`], and the webhook door asks
 //! [`repo_secrets`] whose signature to expect.
 
+pub mod actions;
 pub mod api;
 mod client;
 mod config;
@@ -20,6 +21,7 @@ pub mod pages;
 mod repos;
 pub mod setup;
 mod store;
+mod sync;
 mod wire;
 
 use serde_json::json;

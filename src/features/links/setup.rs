@@ -143,11 +143,27 @@ fn sign_in_page(app: &App, req: &HttpRequest, arrived: &Arrived) -> AppResult<Ht
         organizations: Vec::new(),
         expires_at: arrived.expires,
     };
-    Shell::new(app, req, format!("Connect {workspace}"), "connections").page(
+    page(
         app,
+        Shell::new(app, req, format!("Connect {workspace}"), "connections"),
         "installs/setup.html",
         content,
     )
+}
+
+/// A page whose address holds a claim; it is not to be kept and not to be told to anybody.
+fn page(
+    app: &App,
+    shell: Shell,
+    template: &str,
+    content: impl Serialize,
+) -> AppResult<HttpResponse> {
+    let mut response = shell.page(app, template, content)?;
+    response.headers_mut().insert(
+        header::REFERRER_POLICY,
+        header::HeaderValue::from_static("no-referrer"),
+    );
+    Ok(response)
 }
 
 async fn choice_page(
@@ -212,7 +228,7 @@ async fn choice_page(
         &format!("Connect {}", installation.principal_name),
         visitor,
     );
-    shell.page(app, "installs/setup.html", content)
+    page(app, shell, "installs/setup.html", content)
 }
 
 fn signed_in_shell(app: &App, req: &HttpRequest, title: &str, visitor: &SignedIn) -> Shell {
@@ -253,7 +269,7 @@ pub async fn confirm_page(
         "is_linked": is_linked,
     });
     let shell = signed_in_shell(&app, &req, &format!("Connect {workspace}"), &visitor);
-    shell.page(&app, "installs/setup_confirm.html", content)
+    page(&app, shell, "installs/setup_confirm.html", content)
 }
 
 fn managed_org<'a>(visitor: &'a SignedIn, slug: &str) -> AppResult<&'a Org> {

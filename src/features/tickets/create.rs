@@ -106,6 +106,7 @@ impl CreateForm {
 ///
 /// # Errors
 /// See [`TicketError`]; after [`TicketError::Pending`] the ticket will still come.
+#[expect(clippy::too_many_arguments, reason = "who, where and what of a ticket")]
 pub async fn create(
     app: &App,
     org: &Org,
@@ -280,7 +281,7 @@ pub(super) async fn finish(
         });
     };
     let done = finish_claimed(app, &ticket, &owner, backend).await;
-    let outcome = match done {
+    match done {
         Ok(made) => link_made(app, ticket, made)
             .await
             .map(|ticket| Finish::Ended(Box::new(ticket))),
@@ -306,10 +307,9 @@ pub(super) async fn finish(
                     Ok::<_, TicketError>(store::release(tx, org, id, &owner, Some(&text))?)
                 })
                 .await?;
-            return Err(error);
+            Err(error)
         }
-    };
-    outcome
+    }
 }
 
 async fn claim(

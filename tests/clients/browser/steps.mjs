@@ -166,11 +166,17 @@ export class Person {
   // The dialog with script, the page without.
   async openTicketForm(button) {
     await this.page.getByRole('link', { name: button, exact: true }).click();
-    await this.form.getByLabel('Repository').waitFor();
+    await this.field('Repository').waitFor();
+  }
+
+  // A field that is a type-ahead where there is script. (Its list carries the same label.)
+  field(label) {
+    const role = !this.config.script && label === 'Issue' ? 'textbox' : 'combobox';
+    return this.form.getByRole(role, { name: label, exact: true });
   }
 
   async chooseRepository() {
-    const field = this.form.getByLabel('Repository', { exact: true });
+    const field = this.field('Repository');
     if (!this.config.script) return field.selectOption({ label: 'acme/shop' });
     await field.fill('');
     await field.pressSequentially('sho', { delay: 30 });
@@ -216,8 +222,9 @@ async function command(program, args, options = {}) {
   }
 }
 
+// Runs a script in its own folder: a crash report holds the command line, and pictures show it.
 export function python(config, script, ...args) {
-  return command(config.python, [script, ...args]);
+  return command(config.python, [path.basename(script), ...args], { cwd: path.dirname(script) });
 }
 
 export function git(folder, ...args) {

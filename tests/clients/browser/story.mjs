@@ -43,7 +43,7 @@ async function emptyHouse(olga) {
   await page.getByText(dsn).first().waitFor();
   await olga.look('groups.list', 'first');
   // The page listens by itself where there is script.
-  await python(config, config.crash, dsn, '--message', 'The night job did not start', '--environment', 'staging');
+  await python(config, config.crash, dsn, '--message', 'The night job did not start', '--environment', 'staging', '--release', 'jobs@0.9.2');
   if (config.script) await page.getByRole('link', { name: /The night job did not start/ }).waitFor({ timeout: 30_000 });
   const { id } = await olga.openError('RuntimeError: The night job did not start');
   await olga.look('groups.detail', 'empty');
@@ -139,6 +139,7 @@ async function fullHouse(olga, dsn, source) {
   await page.getByLabel('Add a note').fill('Only carts with nothing but gift cards.\nSeen since 1.4.0.');
   await olga.press('Add note');
   await page.getByText('Only carts with nothing but gift cards.').waitFor();
+  await olga.goto(`/errors/${voucher.id}/`);
   await olga.look('groups.detail');
   await olga.goto(`/errors/${voucher.id}/tickets/new/`);
   await olga.look('groups.create_ticket');
@@ -149,7 +150,7 @@ async function fullHouse(olga, dsn, source) {
   await olga.openError('RuntimeError: The night job did not start');
   await olga.openTicketForm('Link issue');
   await olga.chooseRepository();
-  const issue = olga.form.getByLabel('Issue', { exact: true });
+  const issue = olga.field('Issue');
   await issue.pressSequentially('division', { delay: 30 });
   await olga.form.getByRole('option', { name: /integer/ }).click();
   await olga.look('groups.detail', 'link');
@@ -175,6 +176,7 @@ async function fullHouse(olga, dsn, source) {
   await olga.look('links.detail');
   await olga.goto('/deliveries/');
   await olga.look('deliveries.list');
+  await olga.goto('/deliveries/?event=repo:push');
   await page.locator('.row-title').first().click();
   await page.waitForURL(/\/deliveries\/[^/]+\/$/);
   await olga.look('deliveries.detail');
@@ -209,7 +211,7 @@ async function linkAndNote(olga) {
   const { id } = await olga.openError('RuntimeError: The night job did not start');
   await olga.openTicketForm('Link issue');
   await olga.chooseRepository();
-  await olga.form.getByLabel('Issue', { exact: true }).fill('#1');
+  await olga.field('Issue').fill('#1');
   await olga.form.getByLabel('Comment').fill('The same cause, I think.');
   await olga.press('Link issue');
   await olga.ticket(1);

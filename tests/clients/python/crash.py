@@ -9,8 +9,11 @@ events or could not send them in ten seconds: a line {"lost": [reasons]} and exi
 import argparse
 import json
 import sys
+import time
 
 import sentry_sdk
+
+PATIENCE = 10
 
 
 def split_bill(total, guests):
@@ -47,7 +50,10 @@ def main():
             event_id = sentry_sdk.capture_exception(error)
             print(json.dumps({"event_id": event_id, "type": type(error).__name__}), flush=True)
 
-    client.flush(timeout=10, callback=lambda pending, _: lost.append(f"{pending} still pending"))
+    began = time.monotonic()
+    client.flush(timeout=PATIENCE)
+    if time.monotonic() - began >= PATIENCE:
+        lost.append(f"still sending after {PATIENCE} s")
     if lost:
         print(json.dumps({"lost": lost}))
         sys.exit(1)

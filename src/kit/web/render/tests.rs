@@ -103,6 +103,7 @@ fn every_template_and_static_file_is_embedded() {
 #[test]
 fn every_page_has_a_full_and_an_empty_context_and_renders_both() {
     let renderer = renderer();
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test alone")]
     let out = std::env::var_os("TRACEBUCKET_PAGES_DIR").map(PathBuf::from);
     let pages = pages();
     for page in &pages {

@@ -1,0 +1,216 @@
+//! What the buttons and forms of the console's pages do.
+
+use actix_web::{HttpResponse, web};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+
+use super::repos::{self, HookStart};
+use super::store::{self, Repo};
+use super::{LinkError, LinkId, RepoId, disconnect, repair_hook, rotate_secret};
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+use crate::features::accounts::{CsrfForm, Flash, OrgAccess, OrgId, need, redirect_with};
+
+/// Repositories that one form may add; Bitbucket is asked for each.
+const ADD_AT_ONCE: usize = 100;
+/// Of these so many at the same time.
+const ADD_PARALLEL: usize = 4;
+
+/// Form of the found repositories.
+#[derive(Debug, Deserialize)]
+pub struct AddForm {
+    #[serde(default)]
+    repos: Vec<String>,
+}
+
+/// Adds the chosen repositories.
+///
+/// # Errors
+/// 404 for another tenant's connection.
+pub async fn add(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<AddForm>,
+) -> AppResult<HttpResponse> {
+    let (org, link, actor) = (access.org.id, LinkId(path.1), access.caller.name());
+    let chosen: Vec<String> = form.0.repos.into_iter().take(ADD_AT_ONCE).collect();
+    app.db
+        .read(move |conn| store::find_link(conn, org, link)?.ok_or_else(AppError::not_found))
+        .await?;
+    let results: Vec<(String, Result<Repo, LinkError>)> = stream::iter(chosen)
+        .map(|name| {
+            let (app, actor) = (App::clone(&app), actor.clone());
+            async move {
+                let added =
+                    repos::add_repository(&app, org, link, &name, &actor, HookStart::Now).await;
+                (name, added)
+            }
+        })
+        .buffered(ADD_PARALLEL)
+        .collect()
+        .await;
+    let back = format!("/o/{}/connections/{link}/", access.org.slug);
+    Ok(redirect_with(&app, &back, &summary(&results)))
+}
+
+fn summary(results: &[(String, Result<Repo, LinkError>)]) -> Flash {
+    let added = results
+        .iter()
+        .filter(|(_, result)| matches!(result, Ok(_) | Err(LinkError::Exists)))
+        .count();
+    let failed = results.iter().find_map(|(name, result)| match result {
+        Err(error) if !matches!(error, LinkError::Exists) => Some((name, error)),
+        _ => None,
+    });
+    let word = if added == 1 {
+        "repository"
+    } else {
+        "repositories"
+    };
+    match failed {
+        None if added == 0 => Flash::warn("Choose at least one repository."),
+        None => Flash::ok(format!(
+            "{added} {word} added. The webhooks are being set up."
+        )),
+        Some((name, error)) => {
+            let text = format!(
+                "{added} {word} added, {} not. {name}: {error}",
+                results.len() - added
+            );
+            if added == 0 {
+                Flash::error(text)
+            } else {
+                Flash::warn(text)
+            }
+        }
+    }
+}
+
+/// Form of a button in a repository's row.
+#[derive(Debug, Deserialize)]
+pub struct RowForm {
+    #[serde(default)]
+    back: String,
+}
+
+/// Only a page of this organization: the form's field must not send a person elsewhere.
+fn back_to(slug: &str, link: LinkId, back: &str) -> String {
+    let own = format!("/o/{slug}/");
+    let safe = back.starts_with(&own) && !back.contains(['\\', '\r', '\n']);
+    if safe {
+        back.to_owned()
+    } else {
+        format!("{own}connections/{link}/")
+    }
+}
+
+/// Registers the hook of a repository again.
+///
+/// # Errors
+/// 404 for another tenant's repository, 409 for one that is not in use.
+pub async fn repair(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = repair_hook(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!(
+        "The webhook of {} is being set up again.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
+}
+
+/// Makes a new secret for the hook of a repository.
+///
+/// # Errors
+/// 404 for another tenant's repository, 409 when its hook is not registered.
+pub async fn rotate(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = rotate_secret(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!(
+        "The webhook of {} gets a new secret; the old one is good for another hour.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
+}
+
+/// Removes a repository from use.
+///
+/// # Errors
+/// 404 for another tenant's repository.
+pub async fn remove(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<RowForm>,
+) -> AppResult<HttpResponse> {
+    let (link, id) = require_row(&app, access.org.id, &path).await?;
+    let repo = repos::remove_repository(&app, access.org.id, id, &access.caller.name()).await?;
+    let flash = Flash::ok(format!(
+        "{} is removed. Its commits and tickets stay.",
+        repo.name
+    ));
+    Ok(redirect_with(
+        &app,
+        &back_to(&access.org.slug, link, &form.0.back),
+        &flash,
+    ))
+}
+
+/// The repository of the path, if it belongs to the connection of the path.
+async fn require_row(
+    app: &App,
+    org: OrgId,
+    path: &(String, i64, i64),
+) -> AppResult<(LinkId, RepoId)> {
+    let (link, id) = (LinkId(path.1), RepoId(path.2));
+    let repo = app
+        .db
+        .read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found))
+        .await?;
+    if repo.link_id == Some(link) {
+        Ok((link, id))
+    } else {
+        Err(AppError::not_found())
+    }
+}
+
+/// Form without fields of its own.
+#[derive(Debug, Deserialize)]
+pub struct Nothing {}
+
+/// Disconnects a workspace from the organization.
+///
+/// # Errors
+/// 404 for another tenant's connection.
+pub async fn disconnect_submit(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    _form: CsrfForm<Nothing>,
+) -> AppResult<HttpResponse> {
+    disconnect(&app, access.org.id, LinkId(path.1), &access.caller.name()).await?;
+    let flash = Flash::ok("The workspace is disconnected. Its webhooks are being removed.");
+    Ok(redirect_with(
+        &app,
+        &format!("/o/{}/connections/", access.org.slug),
+        &flash,
+    ))
+}
