@@ -163,10 +163,10 @@ async fn exchange(
         if stream.read_buf(answer).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some((status, length)) = head(answer) {
-            if answer.len() >= length {
-                return Ok(status);
-            }
+        if let Some((status, length)) = head(answer)
+            && answer.len() >= length
+        {
+            return Ok(status);
         }
     }
 }

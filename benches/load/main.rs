@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
     reason = "a benchmark: a surprise should stop it, and its figures go to the terminal"
@@ -156,19 +157,33 @@ impl Bench {
         if !self.wants(name) {
             return;
         }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let this = std::env::current_exe().unwrap();
-        let mut server = Command::new(this).args([reference::SERVER, &free.to_string()]).spawn().unwrap();
+        let mut server = Command::new(this)
+            .args([reference::SERVER, &free.to_string()])
+            .spawn()
+            .unwrap();
         while std::net::TcpStream::connect(free).is_err() {
             std::thread::sleep(Duration::from_millis(20));
         }
         let request = reference::request(body);
         let before = machine::processor_time(server.id());
-        let plan = Plan { limit: u64::MAX, ..self.plan };
+        let plan = Plan {
+            limit: u64::MAX,
+            ..self.plan
+        };
         let outcome = generator::run(free, plan, 204, |_, to| to.extend_from_slice(&request));
         let used = machine::processor_time(server.id()) - before;
         let cores = used / (plan.warm_up + plan.measured).as_secs_f64();
-        show_rate(name, &outcome, None, &format!("{} B, server at {cores:.2} cores", body.len()));
+        show_rate(
+            name,
+            &outcome,
+            None,
+            &format!("{} B, server at {cores:.2} cores", body.len()),
+        );
         let _ = server.kill();
         let _ = server.wait();
     }
@@ -201,7 +216,9 @@ impl Bench {
             "memory under load",
         ];
         let reference = backend == Backend::Sqlite && self.wants("reference: hash only");
-        let any = names.iter().any(|name| self.wants(&format!("{label}: {name}")));
+        let any = names
+            .iter()
+            .any(|name| self.wants(&format!("{label}: {name}")));
         if !any && !reference {
             return;
         }

@@ -192,7 +192,7 @@ impl Killer<'_> {
     /// issue, else a new issue or a comment.
     async fn hold(&self, kill: usize) {
         let hold = |method| Fault::once(method, "/issues", Action::HoldAfter { ms: 20_000 });
-        if kill % 8 == 0 {
+        if kill.is_multiple_of(8) {
             self.bitbucket.add_fault(hold("PUT"));
             self.wait(Duration::from_secs(3), || self.bitbucket.held() > 0)
                 .await;

@@ -67,7 +67,6 @@ pub struct TestApp {
     /// `http://127.0.0.1:port`
     pub base: String,
     pub http: reqwest::Client,
-    pub backend: Backend,
     runner: Runner<App>,
     server: actix_web::dev::ServerHandle,
     _folder: tempfile::TempDir,
@@ -157,7 +156,6 @@ impl TestApp {
             app,
             base,
             http,
-            backend,
             runner,
             server: handle,
             _folder: folder,
