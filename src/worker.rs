@@ -22,6 +22,7 @@ pub fn registry() -> Registry<App> {
         .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
         .job::<tickets::FinishCreate>()
         .job::<tickets::SyncStatus>()
+        .periodic::<tickets::ResumePending>(tickets::ResumePending::EVERY)
         .job::<EraseGroup>()
         .periodic::<EventRetention>(Duration::from_secs(3_600))
 }

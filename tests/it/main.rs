@@ -30,4 +30,5 @@ mod scene;
 mod schema;
 mod sdks;
 mod story;
+mod tickets;
 mod write_door;

@@ -283,11 +283,15 @@ pub async fn search(
         "externalIssue" => {
             let repo = query.repo.as_deref().filter(|repo| !repo.is_empty());
             let repo = repo.ok_or_else(|| AppError::invalid("repo is a required parameter"))?;
-            let backend = backends::open(&app, org, id, repo).await?;
-            let found = backend.search(text).await.map_err(|error| match error {
-                super::BackendError::TrackerGone(text) => AppError::invalid(text),
-                error => TicketError::from(error).into(),
-            })?;
+            let opened = backends::open(&app, org, id, repo).await?;
+            let found = opened
+                .backend
+                .search(text)
+                .await
+                .map_err(|error| match error {
+                    super::BackendError::TrackerGone(text) => AppError::invalid(text),
+                    error => TicketError::from(error).into(),
+                })?;
             let choices: Vec<_> = found
                 .iter()
                 .map(|ticket| json!({ "label": format!("#{} {}", ticket.number, ticket.title), "value": ticket.number }))

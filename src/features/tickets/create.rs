@@ -118,7 +118,7 @@ pub async fn create(
     actor: &Actor,
 ) -> Result<Ticket, TicketError> {
     let mut draft = form.check()?;
-    let backend = backends::open(app, org.id, link, &form.repo).await?;
+    let opened = backends::open(app, org.id, link, form.repo.trim()).await?;
     let marker = format!("tb-{}", random_hex(10));
     let url = super::permalink(app, &org.slug, group.id);
     draft.description = format!(
@@ -129,7 +129,7 @@ pub async fn create(
         org: org.id,
         group: group.id,
         link,
-        repo: None,
+        repo: opened.repo,
         client_key: client_key.map_or_else(
             || form.hash(),
             |key| format!("key:{}", text::cut_chars(key, 200)),
@@ -147,7 +147,7 @@ pub async fn create(
     if ticket.state == TicketStatus::Linked || ticket.state == TicketStatus::Gone {
         return Ok(ticket);
     }
-    finish_or_wait(app, org.id, ticket.id, Some(backend)).await
+    finish_or_wait(app, org.id, ticket.id, Some(opened.backend)).await
 }
 
 /// Tries a refused ticket again, as it was asked for.
@@ -186,9 +186,17 @@ async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Tick
                 None => {
                     let known = store::find_by_client_key(tx, new.org, new.group, &new.client_key)?
                         .ok_or(TicketError::NotFound)?;
-                    if known.state != TicketStatus::Failed
-                        || !store::revive(tx, new.org, known.id, &new, now)?
-                    {
+                    let again = match (known.state, known.attempted_at) {
+                        // What a call of unknown fate may have made has the old marker in it.
+                        (TicketStatus::Failed, Some(_)) => {
+                            store::reopen(tx, new.org, known.id, now)?
+                        }
+                        (TicketStatus::Failed, None) => {
+                            store::revive(tx, new.org, known.id, &new, now)?
+                        }
+                        _ => false,
+                    };
+                    if !again {
                         return Ok(known);
                     }
                     store::find(tx, new.org, known.id)?.ok_or(TicketError::NotFound)?
@@ -280,6 +288,15 @@ pub(super) async fn finish(
         Err(TicketError::Refused(reason)) => refuse(app, &ticket, reason)
             .await
             .map(|t| Finish::Ended(Box::new(t))),
+        Err(TicketError::Field(_, reason)) => refuse(app, &ticket, reason.into_owned())
+            .await
+            .map(|t| Finish::Ended(Box::new(t))),
+        Err(TicketError::NotFound) => {
+            let reason = "The connection to this workspace was removed.".to_owned();
+            refuse(app, &ticket, reason)
+                .await
+                .map(|t| Finish::Ended(Box::new(t)))
+        }
         Err(error) => {
             let text = match &error {
                 TicketError::Busy(text, _) => text.clone(),
@@ -331,7 +348,7 @@ async fn finish_claimed(
 ) -> Result<RemoteTicket, TicketError> {
     let backend = match backend {
         Some(backend) => backend,
-        None => backends::open(app, ticket.org_id, ticket.link_id, &ticket.repo_name).await?,
+        None => backends::open_for(app, ticket).await?,
     };
     let draft: Draft = serde_json::from_str(&ticket.draft).map_err(|error| {
         TicketError::Refused(format!("The stored form cannot be read: {error}"))

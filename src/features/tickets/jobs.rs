@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::create::{self, Finish};
-use super::{TicketError, TicketId, sync};
+use super::{TicketError, TicketId, store, sync};
 use crate::app::App;
+use crate::error::AppError;
 use crate::features::accounts::OrgId;
 use crate::features::groups::GroupId;
 use crate::features::links::{self, LinkId};
-use crate::kit::jobs::{Attempt, Job, Queue, Verdict};
+use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue};
 
 /// The safety job of an intent: finishes what a crash or a time-out left behind.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +83,63 @@ impl Job for SyncStatus {
             Ok(()) => Ok(Verdict::Done),
             Err(error) => verdict(error),
         }
+    }
+}
+
+/// Finds pending tickets whose safety job is gone (cancelled with their link, or dropped by an operator) and gives
+/// them another: it finishes them or says why not.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ResumePending {}
+
+impl ResumePending {
+    /// How often it runs.
+    pub const EVERY: Duration = Duration::from_secs(600);
+    /// A ticket that was touched more recently is left to its own job.
+    const UNTOUCHED: Duration = Duration::from_secs(600);
+    /// Tickets taken up in one run.
+    const LIMIT: i64 = 500;
+}
+
+impl Job for ResumePending {
+    type State = App;
+    const KIND: &'static str = "tickets.resume_pending";
+
+    fn dedupe_key(&self) -> Option<String> {
+        Some("all".to_owned())
+    }
+
+    async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
+        let now = app.clock.now();
+        let found = app
+            .db
+            .read(move |conn| {
+                Ok::<_, AppError>(store::forgotten(
+                    conn,
+                    now.minus(Self::UNTOUCHED),
+                    Self::LIMIT,
+                )?)
+            })
+            .await?;
+        if found.is_empty() {
+            return Ok(Verdict::Done);
+        }
+        app.db
+            .write(move |tx| {
+                for (org, ticket, link) in &found {
+                    enqueue(
+                        tx,
+                        &FinishCreate {
+                            org: *org,
+                            ticket: *ticket,
+                            link: *link,
+                        },
+                        now,
+                    )?;
+                }
+                Ok::<_, AppError>(())
+            })
+            .await?;
+        Ok(Verdict::Done)
     }
 }
 

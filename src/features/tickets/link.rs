@@ -10,7 +10,7 @@ use super::{TicketError, TicketId, TicketStatus, backends};
 use crate::app::App;
 use crate::features::accounts::{Org, OrgId, Project};
 use crate::features::groups::{self, Activity, ActivityKind, Actor, Group, GroupId};
-use crate::features::links::LinkId;
+use crate::features::links::{LinkId, RepoId};
 use crate::kit::crypto::random_hex;
 use crate::sentry::text;
 
@@ -72,10 +72,17 @@ pub async fn link(
         return Err(TicketError::Field("repo", "Repository is required".into()));
     }
     let repo = form.repo.trim().to_owned();
-    let backend = backends::open(app, org.id, link, &repo).await?;
+    let opened = backends::open(app, org.id, link, &repo).await?;
+    let backend = opened.backend;
     let remote = backend.get(number).await?;
     let url = backend.url(number);
-    let ticket = store_link(app, org.id, group, project, link, repo, url, remote, actor).await?;
+    let place = Place {
+        link,
+        repo,
+        row: opened.repo,
+        url,
+    };
+    let ticket = store_link(app, org.id, group, project, place, remote, actor).await?;
     let mut comment = text::clean(&form.comment).into_owned();
     text::cut_bytes(&mut comment, MAX_COMMENT);
     if !comment.trim().is_empty() {
@@ -84,18 +91,29 @@ pub async fn link(
     Ok(ticket)
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a link is made of")]
+/// Where a ticket that is to be linked lives.
+struct Place {
+    link: LinkId,
+    repo: String,
+    row: Option<RepoId>,
+    url: String,
+}
+
 async fn store_link(
     app: &App,
     org: OrgId,
     group: &Group,
     project: &Project,
-    link: LinkId,
-    repo: String,
-    url: String,
+    place: Place,
     remote: RemoteTicket,
     actor: &Actor,
 ) -> Result<Ticket, TicketError> {
+    let Place {
+        link,
+        repo,
+        row,
+        url,
+    } = place;
     let (group, project, actor, now) = (group.id, project.id, actor.clone(), app.clock.now());
     app.db
         .write(move |tx| {
@@ -117,7 +135,7 @@ async fn store_link(
                         org,
                         group,
                         link,
-                        repo: None,
+                        repo: row,
                         client_key: marker.clone(),
                         marker,
                         state: TicketStatus::Pending,

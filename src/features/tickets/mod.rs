@@ -28,10 +28,10 @@ use crate::features::links::{self, LinkError};
 use crate::kit::db::{Conn, DbError};
 use crate::kit::ids::{row_id, text_enum};
 
-pub use backend::{BackendError, TicketBackend, TicketState};
+pub use backend::{BackendError, BoxFuture, TicketBackend, TicketState};
 pub use create::{CreateForm, create, retry};
 pub use forms::{DefaultText, Fields, ISSUE_TYPES, PRIORITIES, default_text, repo_choices};
-pub use jobs::{FinishCreate, SyncStatus};
+pub use jobs::{FinishCreate, ResumePending, SyncStatus};
 pub use link::{LinkForm, link, unlink};
 pub use store::{Badge, Ticket, badges_of, list_of_group, list_of_link};
 

@@ -21,6 +21,8 @@ pub struct Ticket {
     pub org_id: OrgId,
     pub group_id: GroupId,
     pub link_id: LinkId,
+    /// The repository's row, when it was added here: its name may change.
+    pub repo_id: Option<RepoId>,
     pub backend: BackendKind,
     pub client_key: String,
     pub marker: String,
@@ -311,7 +313,8 @@ pub(super) fn set_linked(
     .map(|count| count == 1)
 }
 
-/// Sets a state with its reason; `from` is what it must be now.
+/// Sets a state with its reason; `from` is what it must be now. A call whose fate is unknown stays noted: whoever
+/// tries again looks for its ticket first.
 pub(super) fn set_state(
     tx: &mut Tx<'_>,
     org: OrgId,
@@ -330,7 +333,6 @@ pub(super) fn set_state(
     .set((
         tickets::state.eq(to),
         tickets::last_error.eq(Some(reason)),
-        tickets::attempted_at.eq(None::<Micros>),
         tickets::busy_until.eq(None::<Micros>),
         tickets::busy_owner.eq(None::<String>),
         tickets::updated_at.eq(now),
@@ -476,15 +478,15 @@ pub fn list_of_link(
         .load(conn)
 }
 
-/// Group, state, key and remote state of a ticket, for lists.
+/// Group, state, key and remote state of a ticket.
 pub type Badge = (GroupId, TicketStatus, Option<String>, Option<String>);
 
-/// Group, state, key and remote state of the tickets of several groups, for lists.
+/// The tickets of several groups, for lists: linked ones first, then those that are pending or were refused.
 ///
 /// # Errors
-/// When the query fails.
+/// When a query fails.
 pub fn badges_of(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> QueryResult<Vec<Badge>> {
-    ticket_links::table
+    let mut badges: Vec<Badge> = ticket_links::table
         .inner_join(tickets::table.on(tickets::id.eq(ticket_links::ticket_id)))
         .filter(ticket_links::org_id.eq(org))
         .filter(ticket_links::group_id.eq_any(groups))
@@ -495,7 +497,21 @@ pub fn badges_of(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> QueryResult
             tickets::ticket_key,
             tickets::remote_state,
         ))
-        .load(conn)
+        .load(conn)?;
+    let open: Vec<Badge> = tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::group_id.eq_any(groups))
+        .filter(tickets::state.eq_any([TicketStatus::Pending, TicketStatus::Failed]))
+        .order(tickets::id)
+        .select((
+            tickets::group_id,
+            tickets::state,
+            tickets::ticket_key,
+            tickets::remote_state,
+        ))
+        .load(conn)?;
+    badges.extend(open);
+    Ok(badges)
 }
 
 /// A comment that we want to stand on a ticket, once per reason.
@@ -559,6 +575,57 @@ pub(super) fn set_posted(
     ))
     .execute(tx.conn())
     .map(drop)
+}
+
+/// The reason of the newest comment that was written down for a ticket, posted or not.
+pub(super) fn last_reason(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+) -> QueryResult<Option<String>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .order(ticket_comments::id.desc())
+        .select(ticket_comments::reason)
+        .first(conn)
+        .optional()
+}
+
+/// Notes why a linked ticket could not be told of its group.
+pub(super) fn set_error(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    error: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id)),
+    )
+    .set((
+        tickets::last_error.eq(Some(error)),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// Pending tickets that nobody has touched since `before`.
+pub(super) fn forgotten(
+    conn: &mut Conn,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<Vec<(OrgId, TicketId, LinkId)>> {
+    tickets::table
+        .filter(tickets::state.eq(TicketStatus::Pending))
+        .filter(tickets::updated_at.lt(before))
+        .order(tickets::id)
+        .limit(limit)
+        .select((tickets::org_id, tickets::id, tickets::link_id))
+        .load(conn)
 }
 
 /// The last used value of a form field, per project.

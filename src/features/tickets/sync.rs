@@ -1,12 +1,17 @@
 //! A group's status, told to its tickets: one comment and the state, per change.
 
+use std::collections::HashSet;
+
 use super::backend::{BackendError, TicketBackend, TicketState};
 use super::store::{self, Ticket};
 use super::{TicketError, TicketStatus, backends};
 use crate::app::App;
 use crate::features::accounts::{self, Org, OrgId, Project};
 use crate::features::groups::{self, Group, GroupId, GroupStatus};
+use crate::features::links::{self, LinkId};
+use crate::features::releases;
 use crate::kit::crypto::random_hex;
+use crate::kit::db::Conn;
 use crate::sentry::text;
 
 /// What a ticket should be told.
@@ -17,47 +22,113 @@ struct Change {
     text: String,
 }
 
-/// Makes every linked ticket of the group agree with the group's present status.
-///
-/// # Errors
-/// The first ticket that could not be told; those before it were, and running again goes on from there.
-pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(), TicketError> {
-    let (org, group, project, tickets) = app
-        .db
-        .read(move |conn| {
-            let (group, project) = groups::find(conn, org, id)?.ok_or(TicketError::NotFound)?;
-            let tickets = store::list_of_group(conn, org, id)?;
-            let org = accounts::org_by_id(conn, org)?.ok_or(TicketError::NotFound)?;
-            Ok::<_, TicketError>((org, group, project, tickets))
-        })
-        .await?;
-    for ticket in tickets
-        .into_iter()
-        .filter(|ticket| ticket.state == TicketStatus::Linked)
-    {
-        if let Some(change) = change_for(app, &org, &group, &project, &ticket) {
-            tell(app, &ticket, &change).await?;
-        }
-    }
-    Ok(())
+/// What the comments need to know of a group.
+struct Facts {
+    org: Org,
+    group: Group,
+    project: Project,
+    /// Who wrote the commit that resolved it.
+    author: Option<String>,
 }
 
-/// The change that the ticket has not been told yet.
-fn change_for(
-    app: &App,
-    org: &Org,
-    group: &Group,
-    project: &Project,
-    ticket: &Ticket,
-) -> Option<Change> {
-    let told = ticket.synced.as_deref().unwrap_or_default();
+/// A linked ticket, and the last thing that was written down for it to be told.
+struct Told {
+    ticket: Ticket,
+    last: String,
+}
+
+/// Makes every linked ticket of the group agree with the group's present status. A ticket that refuses gets the
+/// reason beside it and does not keep the others from being told.
+///
+/// # Errors
+/// When a ticket could not be told now; running again goes on from there.
+pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(), TicketError> {
+    let (facts, tickets) = app.db.read(move |conn| read(conn, org, id)).await?;
+    let mut later = None;
+    for Told { ticket, last } in tickets {
+        let Some(change) = change_for(app, &facts, &ticket, &last) else {
+            continue;
+        };
+        match tell(app, &ticket, &change).await {
+            Ok(()) => {}
+            Err(TicketError::Refused(text)) => {
+                let (id, now) = (ticket.id, app.clock.now());
+                tracing::warn!(
+                    ticket = id.0,
+                    text,
+                    "a ticket could not be told of its group"
+                );
+                app.db
+                    .write(move |tx| {
+                        Ok::<_, TicketError>(store::set_error(tx, org, id, &text, now)?)
+                    })
+                    .await?;
+            }
+            Err(error) => later = Some(error),
+        }
+    }
+    later.map_or(Ok(()), Err)
+}
+
+fn read(conn: &mut Conn, org: OrgId, id: GroupId) -> Result<(Facts, Vec<Told>), TicketError> {
+    let (group, project) = groups::find(conn, org, id)?.ok_or(TicketError::NotFound)?;
+    let following: HashSet<LinkId> = links::list_links(conn, org)?
+        .iter()
+        .filter(|link| link.config().sync_status_forward)
+        .map(|link| link.id)
+        .collect();
+    let mut tickets = Vec::new();
+    for ticket in store::list_of_group(conn, org, id)? {
+        if ticket.state == TicketStatus::Linked && following.contains(&ticket.link_id) {
+            let last = store::last_reason(conn, org, ticket.id)?.unwrap_or_default();
+            tickets.push(Told { ticket, last });
+        }
+    }
+    let author = match commit_field(&group, "commit") {
+        Some(hash) => releases::fixing_commit(conn, org, id, &hash)?
+            .and_then(|c| c.author_name.or(c.author_email)),
+        None => None,
+    };
+    let org = accounts::org_by_id(conn, org)?.ok_or(TicketError::NotFound)?;
+    Ok((
+        Facts {
+            org,
+            group,
+            project,
+            author,
+        },
+        tickets,
+    ))
+}
+
+/// A field of the commit that resolved a group, if a commit did.
+fn commit_field(group: &Group, name: &str) -> Option<String> {
+    Some(
+        group
+            .status_details()
+            .get("inCommit")?
+            .get(name)?
+            .as_str()?
+            .to_owned(),
+    )
+}
+
+/// The change that the ticket has not been told yet. `last` is what was written down last: it may have been told,
+/// even if nobody lived to note it.
+fn change_for(app: &App, facts: &Facts, ticket: &Ticket, last: &str) -> Option<Change> {
+    let Facts {
+        org,
+        group,
+        project,
+        ..
+    } = facts;
     let url = super::permalink(app, &org.slug, group.id);
     let name = format!("[{}]({url})", group.short_id(project));
     match group.status {
         GroupStatus::Resolved => {
             let reason = format!("resolved:{}", group.resolved_at.map_or(0, |at| at.0));
-            let text = format!("{name} is resolved{}.", how(app, group));
-            (told != reason).then_some(Change {
+            let text = format!("{name} is resolved{}.", how(app, facts));
+            (ticket.synced.as_deref() != Some(&reason)).then_some(Change {
                 reason,
                 state: TicketState::Resolved,
                 text,
@@ -65,42 +136,46 @@ fn change_for(
         }
         GroupStatus::Unresolved => {
             // Only what was told to be resolved is told to be open again.
-            let since = told.strip_prefix("resolved:")?;
-            let release = match &group.last_release {
-                Some(release) if group.substatus.as_deref() == Some("regressed") => {
+            let since = last
+                .strip_prefix("resolved:")
+                .or_else(|| last.strip_prefix("reopened:"))?;
+            let reason = format!("reopened:{since}");
+            if ticket.synced.as_ref() == Some(&reason) {
+                return None;
+            }
+            let release = match (&group.last_release, group.substatus.as_deref()) {
+                (Some(release), Some("regressed")) => {
                     format!(" It happened again in release {}.", text::one_line(release))
                 }
-                _ if group.substatus.as_deref() == Some("regressed") => {
-                    " It happened again.".to_owned()
-                }
+                (None, Some("regressed")) => " It happened again.".to_owned(),
                 _ => String::new(),
             };
-            let text = format!("{name} is unresolved again.{release}");
             Some(Change {
-                reason: format!("reopened:{since}"),
+                reason,
                 state: TicketState::Open,
-                text,
+                text: format!("{name} is unresolved again.{release}"),
             })
         }
         GroupStatus::Ignored | GroupStatus::Deleting => None,
     }
 }
 
-/// ` by commit abc1234 in acme/shop`, or nothing.
-fn how(app: &App, group: &Group) -> String {
-    let details = group.status_details();
-    if let Some(commit) = details.get("inCommit") {
-        let field = |name: &str| {
-            commit
-                .get(name)
-                .and_then(|value| value.as_str())
-                .unwrap_or_default()
-        };
-        let (hash, repository) = (field("commit"), field("repository"));
-        let short = hash.get(..12).unwrap_or(hash);
+/// ` by commit abc1234 of Ada in acme/shop`, or nothing.
+fn how(app: &App, facts: &Facts) -> String {
+    let details = facts.group.status_details();
+    if let (Some(hash), Some(repository)) = (
+        commit_field(&facts.group, "commit"),
+        commit_field(&facts.group, "repository"),
+    ) {
+        let short = hash.get(..12).unwrap_or(&hash);
+        let author = facts
+            .author
+            .as_deref()
+            .map(|name| format!(" of {}", text::one_line(name)))
+            .unwrap_or_default();
         return format!(
-            " by commit [{short}]({}) in {repository}",
-            app.bitbucket.web_commit(repository, hash)
+            " by commit [{short}]({}){author} in {repository}",
+            app.bitbucket.web_commit(&repository, &hash)
         );
     }
     match details.get("inRelease").and_then(|value| value.as_str()) {
@@ -114,30 +189,30 @@ async fn tell(app: &App, ticket: &Ticket, change: &Change) -> Result<(), TicketE
     let Some(number) = ticket.number else {
         return Ok(());
     };
-    let backend = backends::open(app, ticket.org_id, ticket.link_id, &ticket.repo_name).await?;
+    let backend = backends::open_for(app, ticket).await?;
     match tell_through(app, backend.as_ref(), ticket, number, change).await {
-        Err(Told::Tracker(BackendError::NotFound)) => {
+        Err(Failed::Tracker(BackendError::NotFound)) => {
             gone(app, ticket, "The issue was deleted in Bitbucket.").await
         }
-        Err(Told::Tracker(BackendError::TrackerGone(text))) => gone(app, ticket, &text).await,
-        Err(Told::Tracker(error)) => Err(error.into()),
-        Err(Told::Us(error)) => Err(error),
+        Err(Failed::Tracker(BackendError::TrackerGone(text))) => gone(app, ticket, &text).await,
+        Err(Failed::Tracker(error)) => Err(error.into()),
+        Err(Failed::Us(error)) => Err(error),
         Ok(()) => Ok(()),
     }
 }
 
-enum Told {
+enum Failed {
     Tracker(BackendError),
     Us(TicketError),
 }
 
-impl From<BackendError> for Told {
+impl From<BackendError> for Failed {
     fn from(error: BackendError) -> Self {
         Self::Tracker(error)
     }
 }
 
-impl From<TicketError> for Told {
+impl From<TicketError> for Failed {
     fn from(error: TicketError) -> Self {
         Self::Us(error)
     }
@@ -149,7 +224,7 @@ async fn tell_through(
     ticket: &Ticket,
     number: i64,
     change: &Change,
-) -> Result<(), Told> {
+) -> Result<(), Failed> {
     comment_once(app, backend, ticket, number, change).await?;
     let remote = backend.get(number).await?;
     let done = remote
@@ -191,7 +266,7 @@ async fn comment_once(
     ticket: &Ticket,
     number: i64,
     change: &Change,
-) -> Result<(), Told> {
+) -> Result<(), Failed> {
     let (org, id, reason, now) = (
         ticket.org_id,
         ticket.id,

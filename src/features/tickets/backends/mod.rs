@@ -6,9 +6,18 @@ use std::sync::Arc;
 
 use super::TicketError;
 use super::backend::TicketBackend;
+use super::store::Ticket;
 use crate::app::App;
 use crate::features::accounts::OrgId;
-use crate::features::links::{self, LinkId};
+use crate::features::links::{self, LinkId, Repo, RepoId};
+
+/// The tracker of a repository.
+pub(super) struct Opened {
+    /// What it can do.
+    pub(super) backend: Arc<dyn TicketBackend>,
+    /// The repository's row, when it was added here.
+    pub(super) repo: Option<RepoId>,
+}
 
 /// The tracker of a repository (`workspace/slug`) through a link.
 pub(super) async fn open(
@@ -16,17 +25,56 @@ pub(super) async fn open(
     org: OrgId,
     link: LinkId,
     full_name: &str,
-) -> Result<Arc<dyn TicketBackend>, TicketError> {
-    let connected = links::client_for_link(app, org, link).await?;
+) -> Result<Opened, TicketError> {
     let name = full_name.to_owned();
     let known = app
         .db
         .read(move |conn| Ok::<_, TicketError>(links::find_repo_by_name(conn, org, &name)?))
         .await?;
-    Ok(Arc::new(bitbucket::BitbucketIssues::new(
+    open_known(app, org, link, full_name, known).await
+}
+
+/// The tracker of a ticket: of its repository, whatever that is called by now.
+pub(super) async fn open_for(
+    app: &App,
+    ticket: &Ticket,
+) -> Result<Arc<dyn TicketBackend>, TicketError> {
+    let org = ticket.org_id;
+    let Some(id) = ticket.repo_id else {
+        return Ok(open(app, org, ticket.link_id, &ticket.repo_name)
+            .await?
+            .backend);
+    };
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, TicketError>(links::find_repo(conn, org, id)?))
+        .await?;
+    let name = known
+        .as_ref()
+        .map_or(ticket.repo_name.as_str(), |repo| repo.name.as_str())
+        .to_owned();
+    Ok(open_known(app, org, ticket.link_id, &name, known)
+        .await?
+        .backend)
+}
+
+async fn open_known(
+    app: &App,
+    org: OrgId,
+    link: LinkId,
+    full_name: &str,
+    known: Option<Repo>,
+) -> Result<Opened, TicketError> {
+    let connected = links::client_for_link(app, org, link).await?;
+    let known = known.filter(|repo| repo.link_id == Some(link));
+    let backend = Arc::new(bitbucket::BitbucketIssues::new(
         app,
         &connected,
         full_name,
         known.as_ref(),
-    )?))
+    )?);
+    Ok(Opened {
+        backend,
+        repo: known.map(|repo| repo.id),
+    })
 }
