@@ -157,7 +157,12 @@ fn unpack(body: &[u8]) -> AppResult<Vec<u8>> {
             if usize::try_from(size).unwrap_or(usize::MAX) > MAX_EVENT {
                 return Err(corrupt("the size is not one of an event"));
             }
-            lz4_flex::decompress_size_prepended(rest).map_err(|error| corrupt(&error.to_string()))
+            let bytes = lz4_flex::decompress_size_prepended(rest)
+                .map_err(|error| corrupt(&error.to_string()))?;
+            if u32::try_from(bytes.len()) != Ok(size) {
+                return Err(corrupt("it is shorter than it says"));
+            }
+            Ok(bytes)
         }
         _ => Err(corrupt("unknown codec")),
     }
