@@ -97,7 +97,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn load(cli: &Cli) -> anyhow::Result<Config> {
-    Ok(Sources::of_process(cli.config.as_deref())?.into_config(cli.dev)?)
+    let sources = Sources::of_process(cli.config.as_deref())?;
+    // A server that was started with `--dev` keeps its key beside the database: commands find it there.
+    let serves = matches!(cli.command, Command::Serve { .. } | Command::Worker);
+    let dev = cli.dev
+        || !serves
+            && !sources.has("secret_keys")
+            && start::dev_key_file(sources.or_default("database_url"))?.exists();
+    Ok(sources.into_config(dev)?)
 }
 
 fn docs(page: &str) -> anyhow::Result<String> {

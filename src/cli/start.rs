@@ -33,11 +33,16 @@ fn sealer(config: &Config) -> anyhow::Result<Sealer> {
     Sealer::parse(keys.expose()).context("secret_keys")
 }
 
-fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
-    let path = match DatabaseUrl::parse(config.database_url.expose())? {
+/// Where `--dev` keeps its sealing key: beside the SQLite file.
+pub(super) fn dev_key_file(database_url: &str) -> anyhow::Result<PathBuf> {
+    Ok(match DatabaseUrl::parse(database_url)? {
         DatabaseUrl::Sqlite(file) => file.with_file_name("dev.keys"),
         DatabaseUrl::Postgres(_) => PathBuf::from("data/dev.keys"),
-    };
+    })
+}
+
+fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
+    let path = dev_key_file(config.database_url.expose())?;
     if let Ok(line) = std::fs::read_to_string(&path) {
         return Ok(Secret::new(line.trim().to_owned()));
     }

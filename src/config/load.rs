@@ -116,7 +116,15 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
-    fn or_default(&self, key: &str) -> &str {
+    /// True when a setting has a value of its own.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The value of a setting, or its default.
+    #[must_use]
+    pub fn or_default(&self, key: &str) -> &str {
         self.get(key)
             .or_else(|| SETTINGS.iter().find(|s| s.key == key).map(|s| s.default))
             .unwrap_or_default()

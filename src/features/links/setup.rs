@@ -151,19 +151,15 @@ fn sign_in_page(app: &App, req: &HttpRequest, arrived: &Arrived) -> AppResult<Ht
     )
 }
 
-/// A page whose address holds a claim; it is not to be kept and not to be told to anybody.
+/// A page whose address holds a claim. The site's referrer policy (`same-origin`) keeps that address from others;
+/// `no-referrer` would also take the `Origin` from our own form, which is then refused.
 fn page(
     app: &App,
     shell: Shell,
     template: &str,
     content: impl Serialize,
 ) -> AppResult<HttpResponse> {
-    let mut response = shell.page(app, template, content)?;
-    response.headers_mut().insert(
-        header::REFERRER_POLICY,
-        header::HeaderValue::from_static("no-referrer"),
-    );
-    Ok(response)
+    shell.page(app, template, content)
 }
 
 async fn choice_page(
