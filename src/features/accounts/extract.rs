@@ -499,3 +499,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
         })
     }
 }
+
+/// A form without fields of its own, for [`CsrfForm`].
+#[derive(Debug, serde::Deserialize)]
+pub struct Nothing {}

@@ -22,8 +22,8 @@ use crate::kit::db::{Conn, Tx};
 use crate::kit::ids::{row_id, text_enum};
 
 pub use extract::{
-    AnyAccess, Caller, CsrfForm, Granted, OrgAccess, Requirement, SignedIn, clear_session_cookie,
-    issue_csrf, need, session_cookie, session_token, verify_csrf,
+    AnyAccess, Caller, CsrfForm, Granted, Nothing, OrgAccess, Requirement, SignedIn,
+    clear_session_cookie, issue_csrf, need, session_cookie, session_token, verify_csrf,
 };
 pub use password::{hash_password, verify_password};
 pub use scopes::{Scope, ScopeSet};

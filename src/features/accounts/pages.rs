@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::extract::need;
 use super::{
-    CsrfForm, Flash, Org, OrgAccess, Role, Scope, ScopeSet, Shell, SignedIn, clear_session_cookie,
-    create_member, create_org, create_org_token, first_owner_code, hash_password, redirect_with,
-    session_cookie, session_token, store, throttle, verify_password,
+    CsrfForm, Flash, Nothing, Org, OrgAccess, Role, Scope, ScopeSet, Shell, SignedIn,
+    clear_session_cookie, create_member, create_org, create_org_token, first_owner_code,
+    hash_password, redirect_with, session_cookie, session_token, store, throttle, verify_password,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -300,10 +300,6 @@ pub async fn sign_in_submit(
         .map_err(AppError::from_foreign)?;
     Ok(response)
 }
-
-/// Form without fields of its own.
-#[derive(Deserialize)]
-pub struct Nothing {}
 
 /// Ends the session, in the database and in the browser.
 ///

@@ -11,7 +11,7 @@ use super::{DeliveryId, DeliveryState, USED_EVENTS, body};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
+    CsrfForm, Flash, Nothing, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
 };
 use crate::features::audit;
 use crate::features::links::{self, Repo, RepoFilter};
@@ -292,10 +292,6 @@ fn pretty(bytes: &[u8]) -> (String, bool) {
     crate::sentry::text::cut_bytes(&mut text, SHOWN);
     (text, cut)
 }
-
-/// Form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub struct Nothing {}
 
 /// Works on a delivery again. Safe for one that succeeded: everything it writes is written once.
 ///

@@ -9,7 +9,7 @@ use super::store::{self, Repo};
 use super::{LinkError, LinkId, RepoId, disconnect, repair_hook, rotate_secret};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{CsrfForm, Flash, OrgAccess, OrgId, need, redirect_with};
+use crate::features::accounts::{CsrfForm, Flash, Nothing, OrgAccess, OrgId, need, redirect_with};
 
 /// Repositories that one form may add; Bitbucket is asked for each.
 const ADD_AT_ONCE: usize = 100;
@@ -191,10 +191,6 @@ async fn require_row(
         Err(AppError::not_found())
     }
 }
-
-/// Form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub struct Nothing {}
 
 /// Disconnects a workspace from the organization.
 ///

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    CsrfForm, Flash, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
+    CsrfForm, Flash, Nothing, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
 };
 use crate::features::audit;
 use crate::kit::clock::Micros;
@@ -206,10 +206,6 @@ pub async fn detail(
     let content = json!({ "job": part, "attempts": attempts, "payload": payload });
     shell(&app, &req, &format!("Job {id}"), &access, &signed_in).page(&app, "ops/job.html", content)
 }
-
-/// Form without fields of its own.
-#[derive(Deserialize)]
-pub struct Nothing {}
 
 /// Gives a dead job a fresh start.
 ///

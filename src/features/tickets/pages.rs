@@ -19,7 +19,8 @@ pub use forms::{create_page, create_submit, link_page, link_submit};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    CsrfForm, Flash, Org, OrgAccess, OrgId, Project, Scope, Shell, SignedIn, need, redirect_with,
+    CsrfForm, Flash, Nothing, Org, OrgAccess, OrgId, Project, Scope, Shell, SignedIn, need,
+    redirect_with,
 };
 use crate::features::groups::pages as group_pages;
 use crate::features::groups::{
@@ -454,10 +455,6 @@ async fn panel<R>(app: &App, access: &GroupAccess<R>, can_write: bool) -> AppRes
         })
         .await
 }
-
-/// Form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub struct Nothing {}
 
 fn ticket_id(req: &HttpRequest) -> AppResult<TicketId> {
     req.match_info()
