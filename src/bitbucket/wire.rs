@@ -3,26 +3,27 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::kit::clock::Micros;
 
-/// A field that falls back to its default instead of failing the object around it.
+/// A field that falls back to its default instead of failing the object around it. Its text is kept and read
+/// again, which costs less than a tree of values in between.
 pub(super) fn soft<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     source: D,
 ) -> Result<T, D::Error> {
-    let value = Value::deserialize(source)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
+    let text = Box::<RawValue>::deserialize(source)?;
+    Ok(serde_json::from_str(text.get()).unwrap_or_default())
 }
 
 /// A list that drops the items it cannot read.
 pub(super) fn soft_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     source: D,
 ) -> Result<Vec<T>, D::Error> {
-    let values: Vec<Value> = soft(source)?;
-    Ok(values
-        .into_iter()
-        .filter_map(|value| serde_json::from_value(value).ok())
+    let items: Vec<Box<RawValue>> = soft(source)?;
+    Ok(items
+        .iter()
+        .filter_map(|text| serde_json::from_str(text.get()).ok())
         .collect())
 }
 

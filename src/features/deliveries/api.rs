@@ -1,5 +1,7 @@
 //! The door for webhooks of Bitbucket Cloud. The table of its answers is in the feature's `mod.rs`.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -45,7 +47,7 @@ pub async fn webhook(
     let event_key = event_key(req.headers())?;
     let now = app.clock.now();
     let used = USED_EVENTS.contains(&event_key);
-    let row = NewDelivery {
+    let row = Arc::new(NewDelivery {
         org_id: org,
         repo_id: repo,
         source: Source::BitbucketCloud,
@@ -64,12 +66,11 @@ pub async fn webhook(
         attempts: 0,
         run_at: now,
         finished_at: (!used).then_some(now),
-    };
+    });
     app.db
         .write_batched(move |tx| {
-            if store::insert(tx, &row)? {
-                links::note_delivery(tx, row.repo_id, row.received_at);
-            }
+            store::insert(tx, &row);
+            links::note_delivery(tx, row.repo_id, row.received_at);
             Ok::<_, AppError>(())
         })
         .await?;

@@ -148,8 +148,9 @@ async fn extend_claims(app: &App, owner: &str) {
 
 async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
     let mut ready = Vec::new();
+    let mut repo = None;
     for delivery in queue {
-        let prepared = prepare(app, delivery).await;
+        let prepared = prepare(app, delivery, &mut repo).await;
         // What waited for Bitbucket is written on its own, so that a slow one does not hold back those before it.
         let alone = prepared.asked;
         if alone && !ready.is_empty() {
@@ -158,6 +159,8 @@ async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
         ready.push(prepared);
         if alone {
             write_all(app, owner, std::mem::take(&mut ready)).await;
+            // Meanwhile it may have been renamed or removed.
+            repo = None;
         }
     }
     write_all(app, owner, ready).await;
@@ -196,7 +199,7 @@ struct Prepared {
     work: Work,
 }
 
-async fn prepare(app: &App, delivery: Claimed) -> Prepared {
+async fn prepare(app: &App, delivery: Claimed, repo: &mut Option<Repo>) -> Prepared {
     let started = Instant::now();
     let mut prepared = Prepared {
         id: delivery.id,
@@ -212,7 +215,7 @@ async fn prepare(app: &App, delivery: Claimed) -> Prepared {
             forever: true,
         }
     } else {
-        match understand(app, &delivery).await {
+        match understand(app, &delivery, repo).await {
             Ok(work) => work,
             Err(error) => Work::Failed {
                 reason: format!("{error:?}"),
@@ -224,7 +227,12 @@ async fn prepare(app: &App, delivery: Claimed) -> Prepared {
     prepared
 }
 
-async fn understand(app: &App, delivery: &Claimed) -> Result<Work, AppError> {
+/// What a delivery asks for. `known` is its repository, when a delivery before it has read it.
+async fn understand(
+    app: &App,
+    delivery: &Claimed,
+    known: &mut Option<Repo>,
+) -> Result<Work, AppError> {
     let Some(bytes) = body::unpack(&delivery.body, BODY_LIMIT) else {
         return Ok(Work::Failed {
             reason: "the body is not readable any more".to_owned(),
@@ -238,11 +246,16 @@ async fn understand(app: &App, delivery: &Claimed) -> Result<Work, AppError> {
         });
     };
     let (org, id) = (delivery.org_id, delivery.repo_id);
-    let repo = app
-        .db
-        .read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?))
-        .await?;
-    let Some(repo) = repo.filter(|repo| repo.status != RepoStatus::Removed) else {
+    if known.is_none() {
+        *known = app
+            .db
+            .read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?))
+            .await?;
+    }
+    let Some(repo) = known
+        .clone()
+        .filter(|repo| repo.status != RepoStatus::Removed)
+    else {
         return Ok(Work::Nothing("the repository was removed here"));
     };
     Ok(match event {
@@ -261,6 +274,7 @@ async fn understand(app: &App, delivery: &Claimed) -> Result<Work, AppError> {
         Event::RepoDeleted(_) => {
             // Safe to repeat, so it need not share the write that ends the delivery.
             links::remove_repository(app, org, id, "Bitbucket").await?;
+            *known = None;
             Work::Deleted
         }
         Event::Other { .. } => Work::Nothing("this event is not used"),

@@ -1,16 +1,17 @@
 //! The tables of deliveries.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 
 use super::{DeliveryId, DeliveryState, Source};
 use crate::features::accounts::OrgId;
 use crate::features::links::RepoId;
 use crate::kit::clock::Micros;
-use crate::kit::db::{Conn, Tx, on_both};
+use crate::kit::db::{Conn, Fold, Tx};
 use crate::schema::{deliveries, delivery_attempts};
 
 /// A delivery as it comes in.
@@ -31,16 +32,61 @@ pub(super) struct NewDelivery {
     pub(super) finished_at: Option<Micros>,
 }
 
-/// Stores a delivery and wakes the workers; false when it is known already. The hot path: prepared statements only.
-pub(super) fn insert(tx: &mut Tx<'_>, row: &NewDelivery) -> QueryResult<bool> {
-    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(deliveries::table)
-        .values(row)
-        .on_conflict_do_nothing()
-        .execute(conn))?;
-    if inserted == 1 && row.state == DeliveryState::Ready {
+/// Stores a delivery with the others of its commit and wakes the workers. One that is known already changes nothing.
+pub(super) fn insert(tx: &mut Tx<'_>, row: &Arc<NewDelivery>) {
+    if row.state == DeliveryState::Ready {
         tx.wake_workers();
     }
-    Ok(inserted == 1)
+    tx.fold::<Arrived>(|arrived| arrived.0.push(Arc::clone(row)));
+}
+
+/// The deliveries of one commit. On SQLite a statement is a call, so one for each; on PostgreSQL it is a round trip,
+/// so one for all.
+#[derive(Default)]
+struct Arrived(Vec<Arc<NewDelivery>>);
+
+impl Fold for Arrived {
+    fn merge(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    fn flush(self, conn: &mut Conn) -> QueryResult<()> {
+        match conn {
+            Conn::Sqlite(conn) => self.0.iter().try_for_each(|row| {
+                diesel::insert_into(deliveries::table)
+                    .values(&**row)
+                    .on_conflict_do_nothing()
+                    .execute(conn)
+                    .map(drop)
+            }),
+            Conn::Postgresql(conn) => insert_all(conn, &self.0),
+        }
+    }
+}
+
+fn insert_all(conn: &mut PgConnection, rows: &[Arc<NewDelivery>]) -> QueryResult<()> {
+    fn column<'a, T>(rows: &'a [Arc<NewDelivery>], get: fn(&'a NewDelivery) -> T) -> Vec<T> {
+        rows.iter().map(|row| get(row)).collect()
+    }
+    diesel::sql_query(
+        "INSERT INTO deliveries (org_id, repo_id, source, request_uuid, event_key, attempt_no, body, received_at, \
+         state, attempts, run_at, finished_at) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+    )
+    .bind::<Array<BigInt>, _>(column(rows, |row| row.org_id))
+    .bind::<Array<BigInt>, _>(column(rows, |row| row.repo_id))
+    .bind::<Array<Text>, _>(column(rows, |row| row.source.as_str()))
+    .bind::<Array<Binary>, _>(column(rows, |row| &row.request_uuid[..]))
+    .bind::<Array<Text>, _>(column(rows, |row| row.event_key.as_str()))
+    .bind::<Array<Integer>, _>(column(rows, |row| row.attempt_no))
+    .bind::<Array<Binary>, _>(column(rows, |row| &row.body[..]))
+    .bind::<Array<BigInt>, _>(column(rows, |row| row.received_at))
+    .bind::<Array<Text>, _>(column(rows, |row| row.state.as_str()))
+    .bind::<Array<Integer>, _>(column(rows, |row| row.attempts))
+    .bind::<Array<BigInt>, _>(column(rows, |row| row.run_at))
+    .bind::<Array<Nullable<BigInt>>, _>(column(rows, |row| row.finished_at))
+    .execute(conn)
+    .map(drop)
 }
 
 /// A delivery that this process may work on until its lease ends.
@@ -164,7 +210,7 @@ pub(super) fn release_others(tx: &mut Tx<'_>, owner: &str, now: Micros) -> Query
          WHERE state = 'ready' AND lease_owner IS NOT NULL AND lease_owner <> $2",
     )
     .bind::<BigInt, _>(now)
-    .bind::<diesel::sql_types::Text, _>(owner)
+    .bind::<Text, _>(owner)
     .execute(tx.conn())
 }
 
@@ -328,7 +374,7 @@ pub(super) fn count(conn: &mut Conn, org: OrgId, state: DeliveryState) -> QueryR
     )
     .bind::<BigInt, _>(org)
     .bind::<BigInt, _>(COUNTED)
-    .bind::<diesel::sql_types::Text, _>(state)
+    .bind::<Text, _>(state)
     .get_result::<Count>(conn)
     .map(|row| row.count)
 }
