@@ -32,10 +32,10 @@ pub(super) struct NewDelivery {
     pub(super) finished_at: Option<Micros>,
 }
 
-/// Stores a delivery with the others of its commit and wakes the workers. One that is known already changes nothing.
+/// Stores a delivery with the others of its commit and wakes the drain. One that is known already changes nothing.
 pub(super) fn insert(tx: &mut Tx<'_>, row: &Arc<NewDelivery>) {
     if row.state == DeliveryState::Ready {
-        tx.wake_workers();
+        tx.wake_drains();
     }
     tx.fold::<Arrived>(|arrived| arrived.0.push(Arc::clone(row)));
 }
@@ -439,7 +439,7 @@ pub(super) fn replay(
             deliveries::finished_at.eq(None::<Micros>),
         ))
         .execute(tx.conn())?;
-    tx.wake_workers();
+    tx.wake_drains();
     Ok(changed == 1)
 }
 

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::conn::{self, Role};
 use super::tx::{FoldSet, Tx};
+use super::wake::{Bells, Wake};
 use super::{Conn, DatabaseUrl, DbError};
 
 /// Waiting closures at most, per lane.
@@ -95,7 +96,7 @@ impl Door {
         url: DatabaseUrl,
         conn: Conn,
         mode: Mode,
-        wake: Arc<Notify>,
+        bells: Arc<Bells>,
         attached: Attached,
     ) -> Self {
         let queue = Arc::new(Queue::default());
@@ -103,7 +104,7 @@ impl Door {
             url,
             conn,
             mode,
-            wake,
+            bells,
             attached,
         };
         let thread = {
@@ -129,6 +130,11 @@ impl Door {
     pub(super) fn queued(&self) -> usize {
         let state = self.queue.lock();
         state.inbound.len() + state.jobs.len()
+    }
+
+    /// Closures of requests that wait now.
+    pub(super) fn queued_inbound(&self) -> usize {
+        self.queue.lock().inbound.len()
     }
 
     pub(super) async fn submit<T, E, F>(&self, lane: Lane, f: F) -> Result<T, E>
@@ -227,7 +233,7 @@ struct Writer {
     url: DatabaseUrl,
     conn: Conn,
     mode: Mode,
-    wake: Arc<Notify>,
+    bells: Arc<Bells>,
     attached: Attached,
 }
 
@@ -265,7 +271,7 @@ impl Writer {
         begin(&mut self.conn).map_err(refused)?;
         let attached = self.attached.as_deref();
         let mut folds = FoldSet::default();
-        let mut wake = false;
+        let mut wake = Wake::default();
         let alone = batch.len() == 1;
         for work in batch.iter_mut() {
             let savepoint = self.mode == Mode::SavepointEach && !alone;
@@ -280,7 +286,7 @@ impl Writer {
                     TransactionManagerOf::commit_transaction(&mut self.conn).map_err(refused)?;
                 }
                 folds.merge(own_folds);
-                wake |= own_wake;
+                wake.add(own_wake);
                 continue;
             }
             if keep {
@@ -310,9 +316,7 @@ impl Writer {
             });
         }
         TransactionManagerOf::commit_transaction(&mut self.conn).map_err(refused)?;
-        if wake {
-            self.wake.notify_waiters();
-        }
+        self.bells.ring(wake);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod door;
 mod migrate;
 mod sqlite;
 mod tx;
+mod wake;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::r2d2::Pool;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(crate) use conn::on_both;
 pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
@@ -29,12 +30,16 @@ use door::{Door, Mode};
 pub use migrate::{MigrationReport, migrate, revert_all};
 pub use sqlite::LockError;
 pub use tx::{Fold, Tx};
+pub use wake::Bells;
 
 /// Connections that may read at the same time on SQLite, and all connections on PostgreSQL.
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_POOL: u32 = 12;
 /// How long a caller waits for a connection before it is told that the server is busy.
 const CHECKOUT_WAIT: Duration = Duration::from_secs(3);
+/// More requests than this in front of the write door are a crowd: it does not keep up at the moment.
+const CROWD: usize = 16;
+const GIVE_WAY_STEP: Duration = Duration::from_millis(2);
 /// What an overloaded caller is told to wait, in seconds.
 pub const RETRY_AFTER_SECS: u64 = 2;
 
@@ -109,7 +114,7 @@ struct Shared {
     readers: Pool<Manager>,
     permits: Semaphore,
     door: Door,
-    wake: Arc<Notify>,
+    bells: Arc<Bells>,
     attached: Option<Arc<dyn Any + Send + Sync>>,
     _lock: Option<sqlite::ServerLock>,
 }
@@ -153,7 +158,7 @@ impl Db {
             .connection_timeout(CHECKOUT_WAIT)
             .build(Manager::new(url.clone(), role))
             .map_err(|error| OpenError::Connect(error.to_string()))?;
-        let wake = Arc::new(Notify::new());
+        let bells = Arc::new(Bells::default());
         let mode = if url.is_sqlite() {
             Mode::SavepointEach
         } else {
@@ -163,7 +168,7 @@ impl Db {
             url.clone(),
             first,
             mode,
-            Arc::clone(&wake),
+            Arc::clone(&bells),
             attached.clone(),
         );
         Ok(Self {
@@ -172,7 +177,7 @@ impl Db {
                 readers: pool,
                 permits: Semaphore::new(readers as usize),
                 door,
-                wake,
+                bells,
                 attached,
                 _lock: lock,
             }),
@@ -195,10 +200,19 @@ impl Db {
         &self.shared.url
     }
 
-    /// Notified after a commit that made new work for the job runner. A hint: polling is the guarantee.
+    /// Rung after a commit that made new work. A hint: polling is the guarantee.
     #[must_use]
-    pub fn wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.wake)
+    pub fn bells(&self) -> Arc<Bells> {
+        Arc::clone(&self.shared.bells)
+    }
+
+    /// Waits while a crowd of requests waits for the write door, but not longer than `at_most`. Background work that
+    /// begins meanwhile would take the processor from them; it keeps a share, because the wait has an end.
+    pub async fn give_way(&self, at_most: Duration) {
+        let until = tokio::time::Instant::now() + at_most;
+        while self.shared.door.queued_inbound() > CROWD && tokio::time::Instant::now() < until {
+            tokio::time::sleep(GIVE_WAY_STEP).await;
+        }
     }
 
     /// Write closures waiting at the batching door now.
@@ -238,9 +252,7 @@ impl Db {
         let (value, wake) = self
             .on_pool(move |conn| tx::in_own_transaction(conn, attached.as_deref(), &mut f))
             .await?;
-        if wake {
-            self.shared.wake.notify_waiters();
-        }
+        self.shared.bells.ring(wake);
         Ok(value)
     }
 

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use diesel::prelude::*;
 
 use super::conn::is_retryable_conflict;
+use super::wake::Wake;
 use super::{Conn, DbError};
 
 /// Work that many closures of one commit share: each adds its part, and one flush per commit writes the sum
@@ -77,7 +78,7 @@ pub struct Tx<'a> {
     conn: &'a mut Conn,
     attached: Option<&'a (dyn Any + Send + Sync)>,
     pub(super) folds: FoldSet,
-    pub(super) wake: bool,
+    pub(super) wake: Wake,
 }
 
 impl<'a> Tx<'a> {
@@ -86,7 +87,7 @@ impl<'a> Tx<'a> {
             conn,
             attached,
             folds: FoldSet::default(),
-            wake: false,
+            wake: Wake::default(),
         }
     }
 
@@ -110,7 +111,12 @@ impl<'a> Tx<'a> {
 
     /// Says that this commit makes work for the job runner.
     pub fn wake_workers(&mut self) {
-        self.wake = true;
+        self.wake.jobs = true;
+    }
+
+    /// Says that this commit makes work for a drain.
+    pub fn wake_drains(&mut self) {
+        self.wake.drains = true;
     }
 
     /// What was attached when the database was opened.
@@ -150,12 +156,12 @@ impl DerefMut for Tx<'_> {
 /// How often a transaction is run again after a deadlock or serialization failure.
 const CONFLICT_RETRIES: u32 = 3;
 
-/// Runs `f` in a transaction of its own (PostgreSQL). Answers the value and whether to wake the workers.
+/// Runs `f` in a transaction of its own (PostgreSQL). Answers the value and whom to wake.
 pub(super) fn in_own_transaction<T, E, F>(
     conn: &mut Conn,
     attached: Option<&(dyn Any + Send + Sync)>,
     f: &mut F,
-) -> Result<(T, bool), E>
+) -> Result<(T, Wake), E>
 where
     F: FnMut(&mut Tx<'_>) -> Result<T, E>,
     E: From<DbError>,

@@ -19,6 +19,8 @@ use crate::kit::db::{Db, DbError};
 /// A run is given up on by others when its lease was not extended for this long.
 const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a drain holds back at most, per round, while a crowd of requests is being answered.
+const GIVE_WAY: Duration = Duration::from_millis(50);
 /// How often the tables are looked at without a wake-up.
 const POLL: Duration = Duration::from_secs(1);
 /// How long running jobs may go on after the signal to stop.
@@ -153,10 +155,10 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         let slots = self.config.slots(queue);
         let free = Arc::new(Semaphore::new(slots));
         let mut running = JoinSet::new();
-        let wake = self.db.wake();
+        let bells = self.db.bells();
         while !*stop.borrow() {
             // Register for the wake-up before looking, so that none is lost in between.
-            let woken = wake.notified();
+            let woken = bells.jobs.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
             let available = free.available_permits();
@@ -207,11 +209,12 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         else {
             return;
         };
-        let wake = self.db.wake();
+        let bells = self.db.bells();
         while !*stop.borrow() {
-            let woken = wake.notified();
+            let woken = bells.drains.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
+            self.db.give_way(GIVE_WAY).await;
             match AssertUnwindSafe(drain(self.state.clone()))
                 .catch_unwind()
                 .await
