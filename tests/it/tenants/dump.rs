@@ -21,79 +21,79 @@ fn lines(conn: &mut Conn, sql: &str) -> Result<Vec<String>, AppError> {
     Ok(rows.into_iter().map(|row| row.line).collect())
 }
 
-/// Every table, and its columns.
-fn tables(conn: &mut Conn, sqlite: bool) -> Result<BTreeMap<String, Vec<String>>, AppError> {
-    let names = lines(
-        conn,
-        if sqlite {
-            "SELECT name AS line FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        } else {
-            "SELECT CAST(tablename AS TEXT) AS line FROM pg_tables WHERE schemaname = current_schema()"
-        },
-    )?;
-    assert!(names.len() > 25, "the tables are found: {names:?}");
-    let mut tables = BTreeMap::new();
-    for name in names {
-        let columns = lines(
-            conn,
-            &if sqlite {
-                format!("SELECT name AS line FROM pragma_table_info('{name}')")
-            } else {
-                format!(
-                    "SELECT CAST(column_name AS TEXT) AS line FROM information_schema.columns \
-                     WHERE table_schema = current_schema() AND table_name = '{name}'"
-                )
-            },
-        )?;
-        assert!(!columns.is_empty(), "{name} has columns");
-        tables.insert(name, columns);
-    }
-    Ok(tables)
+/// How to read every row of every table, in one statement.
+pub struct Dump {
+    /// One query for each table, and whether its rows are marked with their organization.
+    tables: Vec<(String, bool)>,
 }
 
-async fn dump(t: &TestApp, org: Option<OrgId>) -> BTreeSet<String> {
-    let sqlite = t.app.db.url().is_sqlite();
-    t.app
-        .db
-        .read(move |conn| {
-            let mut all = BTreeSet::new();
-            for (table, columns) in tables(conn, sqlite)? {
-                let condition = match org {
-                    None => String::new(),
-                    Some(org) if columns.iter().any(|column| column == "org_id") => {
-                        format!("WHERE org_id = {org}")
-                    }
-                    Some(_) => continue,
-                };
+impl Dump {
+    pub async fn new(t: &TestApp) -> Self {
+        let sqlite = t.app.db.url().is_sqlite();
+        let read = t.app.db.read(move |conn| {
+            let mut tables = Vec::new();
+            for (name, columns) in tables_of(conn, sqlite)? {
                 let row = if sqlite {
-                    let quoted: Vec<_> = columns
-                        .iter()
-                        .map(|name| format!("quote(\"{name}\")"))
-                        .collect();
+                    let quoted: Vec<_> =
+                        columns.iter().map(|c| format!("quote(\"{c}\")")).collect();
                     quoted.join(" || ',' || ")
                 } else {
-                    format!("CAST(\"{table}\" AS TEXT)")
+                    format!("CAST(\"{name}\" AS TEXT)")
                 };
-                let rows = lines(
-                    conn,
-                    &format!("SELECT {row} AS line FROM \"{table}\" {condition}"),
-                )?;
-                all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
+                let query = format!("SELECT '{name}: ' || {row} AS line FROM \"{name}\"");
+                tables.push((query, columns.iter().any(|column| column == "org_id")));
             }
-            Ok::<_, AppError>(all)
-        })
-        .await
-        .unwrap()
+            Ok::<_, AppError>(tables)
+        });
+        let tables = read.await.unwrap();
+        assert!(tables.len() > 25, "the tables are found: {tables:?}");
+        Self { tables }
+    }
+
+    /// Everything that is in the database.
+    pub async fn rows(&self, t: &TestApp) -> BTreeSet<String> {
+        let all: Vec<_> = self.tables.iter().map(|(query, _)| query.clone()).collect();
+        union(t, &all).await
+    }
+
+    /// Everything that is marked as an organization's.
+    pub async fn rows_of(&self, t: &TestApp, org: OrgId) -> BTreeSet<String> {
+        let marked = self.tables.iter().filter(|(_, marked)| *marked);
+        let all: Vec<_> = marked
+            .map(|(query, _)| format!("{query} WHERE org_id = {org}"))
+            .collect();
+        assert!(all.len() > 10, "tables of an organization: {all:?}");
+        union(t, &all).await
+    }
 }
 
-/// Everything that is in the database.
-pub async fn rows(t: &TestApp) -> BTreeSet<String> {
-    dump(t, None).await
+async fn union(t: &TestApp, queries: &[String]) -> BTreeSet<String> {
+    let sql = queries.join(" UNION ALL ");
+    let read = t.app.db.read(move |conn| lines(conn, &sql));
+    read.await.unwrap().into_iter().collect()
 }
 
-/// Everything that is marked as an organization's.
-pub async fn rows_of(t: &TestApp, org: OrgId) -> BTreeSet<String> {
-    dump(t, Some(org)).await
+/// Every table, and its columns.
+fn tables_of(conn: &mut Conn, sqlite: bool) -> Result<BTreeMap<String, Vec<String>>, AppError> {
+    let pairs = lines(
+        conn,
+        if sqlite {
+            "SELECT t.name || '.' || c.name AS line FROM sqlite_master t JOIN pragma_table_info(t.name) c \
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
+        } else {
+            "SELECT CAST(table_name AS TEXT) || '.' || CAST(column_name AS TEXT) AS line \
+             FROM information_schema.columns WHERE table_schema = current_schema()"
+        },
+    )?;
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for pair in pairs {
+        let (table, column) = pair.split_once('.').unwrap();
+        tables
+            .entry(table.to_owned())
+            .or_default()
+            .push(column.to_owned());
+    }
+    Ok(tables)
 }
 
 /// Fails with the rows that differ.

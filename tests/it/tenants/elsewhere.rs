@@ -75,9 +75,9 @@ async fn status(request: reqwest::RequestBuilder) -> u16 {
 impl Two {
     /// Runs `what` and fails when the database is another afterwards.
     async fn unchanged(&self, what: &str, tries: impl Future<Output = ()>) {
-        let before = dump::rows(&self.t).await;
+        let before = self.dump.rows(&self.t).await;
         tries.await;
-        dump::assert_same(&before, &dump::rows(&self.t).await, what);
+        dump::assert_same(&before, &self.dump.rows(&self.t).await, what);
     }
 
     fn secret(&self, side: &Side) -> String {

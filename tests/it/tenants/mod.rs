@@ -20,6 +20,7 @@ use tracebucket::routes::TABLE;
 use crate::support::world::bitbucket_and_app;
 use crate::support::{Backend, TestApp};
 use bitbucket_sandbox::{DeliverySettings, Sandbox};
+use dump::Dump;
 use requests::{Case, Names, cases};
 use side::{Session, Side, Things};
 
@@ -41,6 +42,7 @@ struct Two {
     a_unscoped: String,
     a_member: Session,
     b_unscoped: String,
+    dump: Dump,
     _folder: tempfile::TempDir,
 }
 
@@ -74,6 +76,7 @@ impl Two {
         let of_both = side::owner_of_both(&t, &a, &b).await;
         let member = t.member(&a.tenant.org, Role::Member).await;
         let a_member = Session::open(&t, &member, OWNER).await;
+        let dump = Dump::new(&t).await;
         let two = Self {
             t,
             bitbucket,
@@ -84,6 +87,7 @@ impl Two {
             a_unscoped,
             a_member,
             b_unscoped,
+            dump,
             _folder: folder,
         };
         // The first use of a token is noted, at most once an hour: not in the middle of a comparison.
@@ -143,7 +147,7 @@ impl Two {
 
     /// Everything in the database, and what Bitbucket was asked to change.
     async fn state(&self) -> BTreeSet<String> {
-        let mut lines = dump::rows(&self.t).await;
+        let mut lines = self.dump.rows(&self.t).await;
         let counts = self.bitbucket.call_counts().into_iter();
         let changes = counts.filter(|(call, _)| !call.starts_with("GET "));
         lines.extend(changes.map(|(call, count)| format!("Bitbucket: {count} times {call}")));
@@ -153,7 +157,7 @@ impl Two {
     /// The owner's request does what it is for.
     async fn succeed(&self, case: &Case, things: &Things) {
         let names = things.names(0);
-        let before = dump::rows(&self.t).await;
+        let before = self.dump.rows(&self.t).await;
         for by in case.credentials(&self.a) {
             let answer = self.send(case, &names, by).await;
             assert_eq!(
@@ -169,7 +173,7 @@ impl Two {
                 break;
             }
         }
-        let after = dump::rows(&self.t).await;
+        let after = self.dump.rows(&self.t).await;
         if case.reads() {
             dump::assert_same(&before, &after, &format!("{case} as its owner"));
         } else {
@@ -194,11 +198,11 @@ impl Two {
     /// `b` changes its own: nothing of `a` is changed with it.
     async fn own_change_stays_at_home(&self, case: &Case, keys: &BTreeSet<&'static str>) {
         let own = self.b.fresh(&self.t, &self.bitbucket, keys).await;
-        let before = dump::rows_of(&self.t, self.a.tenant.org.id).await;
+        let before = self.dump.rows_of(&self.t, self.a.tenant.org.id).await;
         let by = case.credentials(&self.b).remove(0);
         let answer = self.send(case, &own.names(0), by).await;
         assert_eq!(answer.status, case.ok, "{case} of the other tenant");
-        let after = dump::rows_of(&self.t, self.a.tenant.org.id).await;
+        let after = self.dump.rows_of(&self.t, self.a.tenant.org.id).await;
         dump::assert_same(&before, &after, &format!("{case} of the other tenant"));
     }
 
