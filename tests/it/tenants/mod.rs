@@ -11,6 +11,7 @@ mod requests;
 mod side;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
@@ -58,6 +59,14 @@ struct Answer {
     status: u16,
     location: String,
     text: String,
+}
+
+impl fmt::Display for Answer {
+    /// Enough to know it by: a whole page says less.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begin: String = self.text.chars().take(300).collect();
+        write!(f, "{} {begin}", self.status)
+    }
 }
 
 impl Two {
@@ -160,11 +169,7 @@ impl Two {
         let before = self.dump.rows(&self.t).await;
         for by in case.credentials(&self.a) {
             let answer = self.send(case, &names, by).await;
-            assert_eq!(
-                answer.status, case.ok,
-                "{case} as its owner: {}",
-                answer.text
-            );
+            assert_eq!(answer.status, case.ok, "{case} as its owner: {answer}");
             assert!(
                 !answer.location.starts_with("/sign-in/"),
                 "{case}: its owner is asked to sign in"
@@ -189,8 +194,7 @@ impl Two {
             assert_eq!(answer.status, case.ok, "{case} of the other tenant");
             assert!(
                 !answer.text.contains(OWNER),
-                "{case}: {OTHER} reads of {OWNER}: {}",
-                answer.text
+                "{case}: {OTHER} reads of {OWNER}: {answer}"
             );
         }
     }
@@ -214,8 +218,7 @@ impl Two {
                 let answer = self.send(case, &names, by).await;
                 assert_eq!(
                     answer.status, 404,
-                    "{case} as the other tenant with {names:?}: {}",
-                    answer.text
+                    "{case} as the other tenant with {names:?}: {answer}"
                 );
                 self.says_nothing(case, &names, &answer);
             }
@@ -224,8 +227,7 @@ impl Two {
                 let expected = if case.names_an_org() { 404 } else { 403 };
                 assert_eq!(
                     answer.status, expected,
-                    "{case} as the other tenant without a scope: {}",
-                    answer.text
+                    "{case} as the other tenant without a scope: {answer}"
                 );
             }
         }
@@ -251,9 +253,7 @@ impl Two {
                     let answer = self.send(case, &names, by).await;
                     assert!(
                         expected.contains(&answer.status),
-                        "{case} with {foreign:?} of the other tenant: {} {}",
-                        answer.status,
-                        answer.text
+                        "{case} with {foreign:?} of the other tenant: {answer}"
                     );
                     self.says_nothing(case, &names, &answer);
                 }
@@ -261,9 +261,7 @@ impl Two {
                 let in_body = case.expected_in_body();
                 assert!(
                     answer.status == 404 || in_body.contains(&answer.status),
-                    "{case} as an owner of both, with {foreign:?} of one and the rest of the other: {} {}",
-                    answer.status,
-                    answer.text
+                    "{case} as an owner of both, with {foreign:?} of one and the rest of the other: {answer}"
                 );
             }
         }
@@ -292,11 +290,7 @@ impl Two {
             return;
         };
         let answer = self.send(case, &names, by).await;
-        assert_eq!(
-            answer.status, 403,
-            "{case} without the scope: {}",
-            answer.text
-        );
+        assert_eq!(answer.status, 403, "{case} without the scope: {answer}");
     }
 }
 
