@@ -46,9 +46,10 @@ pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::
                 AppError::invalid(format!("The query is not valid: {error}")).into()
             }))
             .app_data(web::PathConfig::default().error_handler(|_, _| AppError::not_found().into()))
+            // The first is the innermost: it sees the cause of an error, before a page takes its place.
+            .wrap(from_fn(middleware::observe))
             .wrap(from_fn(pages::errors_as_pages))
             .wrap(from_fn(middleware::harden))
-            .wrap(from_fn(middleware::observe))
             .configure(routes::configure)
     })
     .workers(workers)

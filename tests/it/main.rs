@@ -30,5 +30,6 @@ mod scene;
 mod schema;
 mod sdks;
 mod story;
+mod tenants;
 mod tickets;
 mod write_door;

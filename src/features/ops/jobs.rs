@@ -198,7 +198,7 @@ pub async fn detail(
     }
     let attempts: Vec<_> = attempts
         .iter()
-        .map(|run| json!({ "at": run.at, "verdict": run.verdict, "took_ms": null, "error": run.message }))
+        .map(|run| json!({ "at": run.at, "verdict": run.verdict, "error": run.message }))
         .collect();
     let payload = serde_json::from_str::<serde_json::Value>(&job.payload)
         .and_then(|value| serde_json::to_string_pretty(&value))

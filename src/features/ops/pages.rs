@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::Shell;
+use crate::kit::web::middleware::REQUEST_ID;
 use crate::kit::web::render;
 
 /// A style sheet, script or image; its name holds a hash of its content, so it never changes.
@@ -82,14 +83,19 @@ pub async fn errors_as_pages<B: MessageBody + 'static>(
             &fallback
         }
     };
-    let page = if status == StatusCode::UNAUTHORIZED
+    let request_id = response.headers().get(REQUEST_ID).cloned();
+    let mut page = if status == StatusCode::UNAUTHORIZED
         && error.code() == "unauthenticated"
         && *request.method() == Method::GET
     {
         to_sign_in(request)
     } else {
-        error_page(&app, request, status, error)
+        let shown = request_id.as_ref().and_then(|id| id.to_str().ok());
+        error_page(&app, request, status, error, shown)
     };
+    if let Some(id) = request_id {
+        page.headers_mut().insert(REQUEST_ID, id);
+    }
     Ok(response.into_response(page))
 }
 
@@ -110,7 +116,13 @@ fn to_sign_in(req: &HttpRequest) -> HttpResponse {
         .finish()
 }
 
-fn error_page(app: &App, req: &HttpRequest, status: StatusCode, error: &AppError) -> HttpResponse {
+fn error_page(
+    app: &App,
+    req: &HttpRequest,
+    status: StatusCode,
+    error: &AppError,
+    request_id: Option<&str>,
+) -> HttpResponse {
     let (title, next) = words(status);
     let content = ErrorPage {
         error: ErrorPart {
@@ -119,7 +131,7 @@ fn error_page(app: &App, req: &HttpRequest, status: StatusCode, error: &AppError
             detail: error.detail(),
             code: error.code(),
             next,
-            request_id: None,
+            request_id: request_id.map(str::to_owned),
         },
     };
     let shell = Shell::new(app, req, title, "");

@@ -147,7 +147,7 @@ async fn post(
 }
 
 /// A token with exactly these claims and this header, signed with HMAC-SHA256.
-fn forge(header: &Value, claims: &Value, secret: &str) -> String {
+pub fn forge(header: &Value, claims: &Value, secret: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(claims));
     let tag = hmac_sha256(secret.as_bytes(), signed.as_bytes());
@@ -158,7 +158,7 @@ fn now() -> i64 {
     Clock::system().now().secs()
 }
 
-fn hs256() -> Value {
+pub fn hs256() -> Value {
     json!({ "typ": "JWT", "alg": "HS256" })
 }
 
@@ -171,7 +171,7 @@ fn good_token(bitbucket: &Sandbox, client_key: &str, method: &str, path: &str) -
     forge(&hs256(), &claims(client_key, method, path), secret.expose())
 }
 
-fn install_body(client_key: &str, secret: &str, uuid: &str) -> Value {
+pub fn install_body(client_key: &str, secret: &str, uuid: &str) -> Value {
     json!({
         "key": "sentry-bitbucket", "eventType": "installed", "productType": "bitbucket",
         "baseUrl": "http://127.0.0.1:1", "baseApiUrl": "http://127.0.0.1:1", "publicKey": "123abcDEFg",
