@@ -31,10 +31,7 @@ fn shell<R>(
     access: &OrgAccess<R>,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, active)
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, active, &access.org, signed_in)
 }
 
 fn host(app: &App) -> String {

@@ -348,10 +348,7 @@ fn shell(
     org: &Org,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, "errors")
-        .user(&signed_in.user)
-        .org(org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, "errors", org, signed_in)
 }
 
 fn page_of(org: &Org, group: GroupId) -> String {

@@ -22,7 +22,7 @@ const EVIL: &str = "\"'><hx-evil a=\"b\" c='d'>&";
 
 /// Fields whose words choose a branch or a class of a template; handlers take them from enums.
 const ENUMS: &[&str] = &[
-    "active", "kind", "level", "platform", "result", "state", "status", "verdict",
+    "active", "kind", "level", "platform", "result", "state", "status", "step", "verdict",
 ];
 
 struct Page {
