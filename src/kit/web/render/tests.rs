@@ -389,7 +389,7 @@ fn pages_say_what_matters() {
     for (page, texts) in [
         (
             "accounts.settings",
-            &["not yet", "never", "Revoke"] as &[&str],
+            &["The only owner", "works once", "never", "Revoke"] as &[&str],
         ),
         (
             "groups.list",
