@@ -60,6 +60,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (id) {
+        id -> BigInt,
+        org_id -> BigInt,
+        email -> Text,
+        role -> Text,
+        code_hash -> Binary,
+        invited_by -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
     sessions (token_hash) {
         token_hash -> Binary,
         user_id -> BigInt,
@@ -409,6 +422,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     project_keys,
     users,
     memberships,
+    invitations,
     sessions,
     api_tokens,
     audit_log,

@@ -21,6 +21,7 @@ pub fn registry() -> Registry<App> {
         .periodic::<ops::Housekeeping>(ops::Housekeeping::EVERY)
         .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)
         .job::<tickets::FinishCreate>()
+        .job::<tickets::PostComment>()
         .job::<tickets::SyncStatus>()
         .periodic::<tickets::ResumePending>(tickets::ResumePending::EVERY)
         .job::<EraseGroup>()

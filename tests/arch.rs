@@ -30,6 +30,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("project_keys", "accounts"),
     ("users", "accounts"),
     ("memberships", "accounts"),
+    ("invitations", "accounts"),
     ("sessions", "accounts"),
     ("api_tokens", "accounts"),
     ("audit_log", "audit"),

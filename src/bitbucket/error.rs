@@ -15,6 +15,8 @@ use crate::kit::redact::redact_short;
 
 /// Longest message kept from an answer, in bytes.
 const MAX_MESSAGE: usize = 500;
+/// Most fields of a refusal that are kept.
+const MAX_FIELDS: usize = 20;
 
 /// What went wrong, in kinds that callers branch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +177,7 @@ struct Facts {
     path: &'static str,
     status: Option<u16>,
     message: String,
+    fields: Vec<(String, String)>,
     request_id: Option<String>,
     announcement: Option<String>,
     retry_after: Option<Duration>,
@@ -200,6 +203,7 @@ impl Error {
             path,
             status: None,
             message: redact_short(message, MAX_MESSAGE),
+            fields: Vec::new(),
             request_id: None,
             announcement: None,
             retry_after: None,
@@ -226,6 +230,12 @@ impl Error {
             .map(|id| redact_short(&id, 100));
         error.0.announcement = said.announcement.map(|url| redact_short(&url, MAX_MESSAGE));
         error.0.retry_after = retry_after;
+        error.0.fields = said
+            .fields
+            .into_iter()
+            .take(MAX_FIELDS)
+            .map(|(name, text)| (redact_short(&name, 100), redact_short(&text, MAX_MESSAGE)))
+            .collect();
         error
     }
 
@@ -286,6 +296,11 @@ impl Error {
     /// What Bitbucket or the network said, redacted, at most 500 bytes.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// The fields that Bitbucket does not take, by its names, each with one sentence (bitbucket.md §4.4).
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0.fields
     }
 
     /// Bitbucket's id of the request, for their support.
@@ -392,6 +407,7 @@ impl std::error::Error for Error {}
 #[derive(Default)]
 struct Said {
     message: String,
+    fields: Vec<(String, String)>,
     id: Option<String>,
     announcement: Option<String>,
 }
@@ -422,16 +438,18 @@ impl Said {
             .filter(|part| !part.is_empty())
             .map(|part| (*part).to_owned())
             .collect();
-        if let Some(fields) = value.pointer("/error/fields").and_then(Value::as_object) {
-            message.extend(
-                fields
-                    .iter()
-                    .map(|(name, problem)| format!("{name}: {}", first_text(problem))),
-            );
-        }
+        let fields: Vec<(String, String)> = value
+            .pointer("/error/fields")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(|(name, problem)| (name.clone(), first_text(problem).to_owned()))
+            .collect();
+        message.extend(fields.iter().map(|(name, text)| format!("{name}: {text}")));
         let some = |found: &str| (!found.is_empty()).then(|| found.to_owned());
         Self {
             message: message.join("; "),
+            fields,
             id: some(text("/error/id")),
             announcement: some(text("/error/data/announcement_url")),
         }

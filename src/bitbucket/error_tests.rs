@@ -130,6 +130,13 @@ fn messages_of_every_shape() {
     let fields =
         json!({"error": {"message": "Bad request", "fields": {"title": ["required"], "x": 1}}});
     assert_eq!(
+        answer(&Method::POST, "issues", 400, &fields).fields(),
+        [
+            ("title".to_owned(), "required".to_owned()),
+            ("x".to_owned(), "not accepted".to_owned())
+        ]
+    );
+    assert_eq!(
         answer(&Method::POST, "issues", 400, &fields).message(),
         "Bad request; title: required; x: not accepted"
     );

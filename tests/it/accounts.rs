@@ -1,7 +1,9 @@
 //! People and tokens: first owner, sign-in, settings, scopes.
 
 use serde_json::json;
+use tracebucket::error::AppError;
 use tracebucket::features::accounts::{self, Role};
+use tracebucket::features::audit;
 
 use crate::support::world::hidden;
 use crate::support::{TestApp, both};
@@ -28,6 +30,35 @@ async fn post(t: &TestApp, path: &str, cookie: &str, form: &[(&str, &str)]) -> r
         .send()
         .await
         .unwrap()
+}
+
+async fn text(response: reqwest::Response) -> String {
+    response.text().await.unwrap()
+}
+
+/// Invites from the settings page; answers the path of the link that it shows.
+async fn invite(t: &TestApp, cookie: &str, csrf: &str, email: &str, role: &str) -> String {
+    let form = [("email", email), ("role", role), ("csrf", csrf)];
+    let made = post(t, "/o/acme/settings/invitations/", cookie, &form).await;
+    assert_eq!(made.status(), 200);
+    let html = text(made).await;
+    let start = html.find("/join/?code=").expect("the link is shown");
+    html[start..]
+        .chars()
+        .take_while(|c| !"<\"& \n".contains(*c))
+        .collect()
+}
+
+async fn sign_in_csrf(t: &TestApp) -> String {
+    hidden(&text(page(t, "/sign-in/", "").await).await, "csrf")
+}
+
+async fn user_id(t: &TestApp, email: &'static str) -> String {
+    let user = t
+        .app
+        .db
+        .read(move |conn| Ok::<_, AppError>(accounts::user_by_email(conn, email)?));
+    user.await.unwrap().unwrap().id.to_string()
 }
 
 fn location(response: &reqwest::Response) -> &str {
@@ -152,6 +183,119 @@ both! {
         let revoke = html.split("action=\"").map(|part| part.split('"').next().unwrap()).find(|a| a.ends_with("/revoke/")).unwrap().to_owned();
         assert_eq!(post(&t, &revoke, &cookie, &[("csrf", &csrf)]).await.status(), 303);
         t.get("/api/0/", &token, 401).await;
+    }
+
+    async fn a_person_is_invited_joins_changes_role_and_leaves(t) {
+        let tenant = t.tenant("acme").await;
+        let owner = t.session(&tenant.owner).await;
+        let html = text(page(&t, "/o/acme/settings/", &owner).await).await;
+        assert!(html.contains("The only owner"));
+        let csrf = hidden(&html, "csrf");
+
+        for (email, role, word) in [("not an address", "member", "not an e-mail"), ("new@acme.example", "king", "Choose a role"), ("OWNER@acme.example", "member", "a member already")] {
+            let refused = post(&t, "/o/acme/settings/invitations/", &owner, &[("email", email), ("role", role), ("csrf", &csrf)]).await;
+            assert!(matches!(refused.status().as_u16(), 400 | 409), "{email}: {}", refused.status());
+            assert!(text(refused).await.contains(word), "{word}");
+        }
+        let first = invite(&t, &owner, &csrf, "New@Acme.example", "manager").await;
+        let link = invite(&t, &owner, &csrf, "new@acme.example", "member").await;
+        assert_eq!(page(&t, &first, "").await.status(), 404, "the second link replaces the first");
+        let again = text(page(&t, "/o/acme/settings/", &owner).await).await;
+        assert!(again.contains("new@acme.example") && !again.contains("code="), "the link is shown once");
+
+        let other = text(page(&t, &link, &owner).await).await;
+        assert!(other.contains("This is not your invitation") && !other.contains("name=\"password\""));
+        let html = text(page(&t, &link, "").await).await;
+        assert!(html.contains("Olga Owner invites"), "{html}");
+        let (code, join_csrf) = (hidden(&html, "code"), hidden(&html, "csrf"));
+        let short = post(&t, "/join/", "", &[("code", &code), ("name", "Nia"), ("password", "short"), ("csrf", &join_csrf)]).await;
+        assert_eq!(short.status(), 400);
+        assert!(text(short).await.contains("at least 12 characters"));
+        let form = [("code", code.as_str()), ("name", "Nia New"), ("password", "correct horse battery"), ("csrf", &join_csrf)];
+        let joined = post(&t, "/join/", "", &form).await;
+        assert_eq!(location(&joined), "/o/acme/errors/");
+        let nia = session_of(&joined);
+        let settings = text(page(&t, "/o/acme/settings/", &nia).await).await;
+        assert!(settings.contains("Nia New") && !settings.contains("/remove/") && !settings.contains("Invite a person"), "a member only reads");
+        assert_eq!(post(&t, "/join/", "", &form).await.status(), 404, "the link works once");
+
+        let nia_id = user_id(&t, "new@acme.example").await;
+        let role = |who: &str| format!("/o/acme/settings/members/{who}/role/");
+        let remove = |who: &str| format!("/o/acme/settings/members/{who}/remove/");
+        let nia_csrf = hidden(&settings, "csrf");
+        for path in [role(&nia_id), remove(&nia_id), "/o/acme/settings/invitations/".to_owned()] {
+            assert_eq!(post(&t, &path, &nia, &[("role", "owner"), ("email", "x@y.z"), ("csrf", &nia_csrf)]).await.status(), 403, "{path}");
+        }
+        assert_eq!(location(&post(&t, &role(&nia_id), &owner, &[("role", "owner"), ("csrf", &csrf)]).await), "/o/acme/settings/");
+        // Now an owner herself; the first one may go.
+        let olga = tenant.owner.id.to_string();
+        assert_eq!(post(&t, &role(&olga), &nia, &[("role", "member"), ("csrf", &nia_csrf)]).await.status(), 303);
+        for (path, form) in [(role(&nia_id), [("role", "manager"), ("csrf", nia_csrf.as_str())]), (remove(&nia_id), [("x", "y"), ("csrf", nia_csrf.as_str())])] {
+            let refused = post(&t, &path, &nia, &form).await;
+            assert_eq!(refused.status(), 409, "{path}");
+            assert!(text(refused).await.contains("An organization needs an owner"));
+        }
+        assert_eq!(post(&t, &remove(&olga), &nia, &[("csrf", &nia_csrf)]).await.status(), 303);
+        assert_eq!(page(&t, "/o/acme/settings/", &owner).await.status(), 404, "the session lives, the membership does not");
+        assert_eq!(post(&t, &remove(&olga), &nia, &[("csrf", &nia_csrf)]).await.status(), 404);
+        let org = tenant.org.id;
+        let log = t.app.db.read(move |conn| Ok::<_, AppError>(audit::list(conn, org, 20)?)).await.unwrap();
+        let actions: Vec<_> = log.iter().rev().map(|entry| (entry.action.as_str(), entry.target.as_str())).collect();
+        assert_eq!(actions, [
+            ("accounts.invite", "new@acme.example"), ("accounts.invite", "new@acme.example"), ("accounts.join", "new@acme.example"),
+            ("accounts.change_role", "new@acme.example"), ("accounts.change_role", "owner@acme.example"),
+            ("accounts.remove_member", "owner@acme.example"),
+        ]);
+        assert!(log.iter().all(|entry| !entry.data.contains(&code)));
+    }
+
+    async fn an_invitation_of_an_account_needs_that_account_and_can_be_withdrawn(t) {
+        let (acme, globex) = (t.tenant("acme").await, t.tenant("globex").await);
+        let (owner, stranger) = (t.session(&acme.owner).await, t.session(&globex.owner).await);
+        let csrf = hidden(&text(page(&t, "/o/acme/settings/", &owner).await).await, "csrf");
+        let link = invite(&t, &owner, &csrf, "owner@globex.example", "manager").await;
+        let html = text(page(&t, &link, "").await).await;
+        assert!(html.contains("Sign in to continue") && !html.contains("name=\"password\""));
+        assert!(html.contains(&format!("/sign-in/?next={}", link.replace('/', "%2F").replace('?', "%3F").replace('=', "%3D"))), "{html}");
+        // Nobody makes a second account for that address.
+        let code = link.split("code=").nth(1).unwrap().to_owned();
+        let form = |csrf: &str| [("code", code.clone()), ("password", "correct horse battery".into()), ("csrf", csrf.to_owned())];
+        let anonymous = t.http.post(t.url("/join/")).header("origin", &t.base).form(&form(&sign_in_csrf(&t).await)).send().await.unwrap();
+        assert_eq!(anonymous.status(), 200, "the page again");
+        assert_eq!(page(&t, "/o/acme/settings/", &stranger).await.status(), 404);
+
+        let html = text(page(&t, &link, &stranger).await).await;
+        let mine = hidden(&html, "csrf");
+        let joined = t.http.post(t.url("/join/")).header("origin", &t.base).header("cookie", &stranger).form(&form(&mine)).send().await.unwrap();
+        assert_eq!(location(&joined), "/o/acme/errors/");
+        assert_eq!(page(&t, "/o/acme/settings/", &stranger).await.status(), 200);
+
+        let link = invite(&t, &owner, &csrf, "late@acme.example", "member").await;
+        let html = text(page(&t, "/o/acme/settings/", &owner).await).await;
+        let withdraw = html.split("action=\"").map(|part| part.split('"').next().unwrap()).find(|a| a.ends_with("/withdraw/")).unwrap().to_owned();
+        let elsewhere = withdraw.replace("/o/acme/", "/o/globex/");
+        assert_eq!(post(&t, &elsewhere, &stranger, &[("csrf", &mine)]).await.status(), 404);
+        assert_eq!(post(&t, &withdraw, &owner, &[("csrf", &csrf)]).await.status(), 303);
+        assert_eq!(page(&t, &link, "").await.status(), 404);
+        assert_eq!(page(&t, "/join/?code=", "").await.status(), 404);
+        // Another tenant's people cannot be touched from here.
+        let bob = t.member(&acme.org, Role::Member).await;
+        let foreign = format!("/o/globex/settings/members/{}/remove/", bob.id);
+        assert_eq!(post(&t, &foreign, &stranger, &[("csrf", &mine)]).await.status(), 404);
+    }
+
+    async fn two_owners_who_demote_each_other_leave_one(t) {
+        let tenant = t.tenant("acme").await;
+        let second = t.member(&tenant.org, Role::Owner).await;
+        let now = t.app.clock.now();
+        let (org, olga) = (tenant.org.id, tenant.owner.id);
+        let demote = |who| t.app.db.write(move |tx| accounts::change_role(tx, org, "test", who, Role::Member, now));
+        let (a, b) = tokio::join!(demote(olga), demote(second.id));
+        assert_eq!([a.is_ok(), b.is_ok()].iter().filter(|ok| **ok).count(), 1, "{a:?} {b:?}");
+        // The command line keeps the rule too.
+        let email = if a.is_ok() { second.email.clone() } else { tenant.owner.email.clone() };
+        let again = t.app.db.write(move |tx| accounts::create_member(tx, org, &email, "", "", Role::Member, now)).await;
+        assert_eq!(again.unwrap_err().code(), "conflict");
     }
 
     async fn scopes_roles_and_tenants_are_held(t) {

@@ -104,6 +104,29 @@ impl Scene {
             .await;
     }
 
+    /// Presses the retry button of a ticket; the error's page then says `expected`.
+    async fn retry(&self, group: GroupId, ticket: tickets::TicketId, expected: &str) {
+        let cookie = self.t.session(&self.tenant.owner).await;
+        let error = format!("/o/acme/errors/{group}/");
+        let csrf = hidden(&self.page(&error, &cookie, 200).await, "csrf");
+        let request = self
+            .t
+            .http
+            .post(self.t.url(&format!("{error}tickets/{ticket}/retry/")))
+            .header("Cookie", &cookie)
+            .header("Origin", &self.t.base)
+            .form(&[("csrf", csrf)]);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 303);
+        let flash = response.headers().get_all("set-cookie").iter();
+        let flash = flash
+            .filter_map(|value| value.to_str().ok()?.split(';').next())
+            .find(|cookie| cookie.starts_with("tracebucket_flash="))
+            .unwrap();
+        let page = shown(&self.page(&error, &format!("{cookie}; {flash}"), 200).await);
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+
     async fn page(&self, path: &str, cookie: &str, expected: u16) -> String {
         let request = self
             .t
@@ -217,13 +240,14 @@ scenes! {
         let other_path = old_path.replace(&format!("/issues/{id}/"), &format!("/issues/{other}/"));
         let linked = s.t.send("PUT", &other_path, token, link(json!("#1")), 201).await;
         assert_eq!((&linked["key"], &linked["id"]), (&json!("acme/shop#1"), &made["id"]), "one ticket, two errors");
-        assert_eq!(s.issues_now()[0].comments[0].content, "Seen again.");
+        assert!(s.issues_now()[0].comments[0].content.starts_with("Seen again.\n\n[tb-"), "{:?}", s.issues_now()[0].comments);
         let listed = s.t.get(&format!("/api/0/issues/{other}/integrations/"), token, 200).await;
         let external = &listed[0]["externalIssues"][0];
         assert_eq!(external["id"], made["id"].to_string());
         for (key, value) in [("key", "acme/shop#1"), ("title", "One"), ("displayName", "acme/shop#1"), ("url", &url)] {
             assert_eq!(external[key], value);
         }
+        assert_eq!((&external["state"], &external["remoteState"], &external["error"]), (&json!("linked"), &json!("new"), &Value::Null));
 
         // DELETE.
         assert_eq!(s.t.send("DELETE", &path, token, Value::Null, 400).await["detail"], "External ID required");
@@ -329,6 +353,181 @@ scenes! {
             s.t.run_jobs().await;
             assert_eq!(s.issues_now().len(), number + 1, "{action:?}");
         }
+    }
+
+    async fn the_same_request_while_its_ticket_is_pending_answers_that_ticket(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.fault("POST", ISSUES, Action::DropBefore);
+        s.create_keyed(id, "k", &form("One"), 503).await;
+        // The call may still arrive: nobody makes the ticket again so soon.
+        let pending = s.create_keyed(id, "k", &form("One"), 201).await;
+        assert_eq!((&pending["id"], &pending["key"]), (&json!(s.tickets_of(id).await[0].id.0), &Value::Null));
+        s.time_passes(Duration::from_secs(26)).await;
+        let made = s.create_keyed(id, "k", &form("One"), 201).await;
+        assert_eq!((&made["id"], &made["key"]), (&pending["id"], &json!("acme/shop#1")));
+        assert_eq!(s.issues_now().len(), 1);
+    }
+
+    async fn who_comes_after_a_crash_takes_over(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.fault("POST", ISSUES, Action::Status { status: 429, retry_after: Some(1), body: None });
+        s.create_keyed(id, "k", &form("One"), 503).await;
+        // A process that is not there any more holds the claim for three more seconds.
+        let until = s.t.app.clock.now().plus(Duration::from_secs(3));
+        s.t.app.db.write(move |tx| {
+            use diesel::RunQueryDsl;
+            diesel::sql_query("UPDATE tickets SET busy_owner = 'dead:1', busy_until = $1").bind::<diesel::sql_types::BigInt, _>(until.0).execute(tx.conn())?;
+            Ok::<_, AppError>(())
+        }).await.unwrap();
+        assert_eq!(s.create_keyed(id, "k", &form("One"), 201).await["key"], "acme/shop#1");
+    }
+
+    async fn a_claim_is_renewed_while_its_call_lasts(s) {
+        #[derive(diesel::QueryableByName)]
+        struct Row { #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::BigInt>)] busy_until: Option<i64> }
+        let until = async || s.t.app.db.read(|conn| {
+            use diesel::RunQueryDsl;
+            Ok::<_, AppError>(diesel::sql_query("SELECT busy_until FROM tickets").get_result::<Row>(conn)?.busy_until)
+        }).await.unwrap();
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.fault("POST", ISSUES, Action::HoldAfter { ms: 60_000 });
+        let form = form("One");
+        let watch = async {
+            while s.bitbucket.held() == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let first = until().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let second = until().await.unwrap();
+            s.bitbucket.release_held();
+            second - first
+        };
+        let (made, gained) = tokio::join!(s.create_keyed(id, "k", &form, 201), watch);
+        assert_eq!(made["key"], "acme/shop#1");
+        assert!(gained > 3_000_000, "{gained} microseconds");
+        assert_eq!(until().await, None, "the claim ends with the ticket");
+    }
+
+    // The first caller's call is cut off at its limit; the second one has waited longer and finds what was made.
+    async fn a_caller_outlasts_the_call_of_another(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.fault("POST", ISSUES, Action::HoldAfter { ms: 60_000 });
+        let form = form("One");
+        let second = async {
+            while s.bitbucket.held() == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            s.create_keyed(id, "k", &form, 201).await
+        };
+        let (_, second) = tokio::join!(s.create_keyed(id, "k", &form, 503), second);
+        assert_eq!(second["key"], "acme/shop#1");
+        s.bitbucket.release_held();
+        assert_eq!(s.issues_now().len(), 1);
+    }
+
+    async fn fields_that_bitbucket_refuses_are_named(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        let refusal = |fields: Value| Action::Status {
+            status: 400, retry_after: None,
+            body: Some(json!({"type": "error", "error": {"message": "Bad request", "fields": fields}}).to_string()),
+        };
+        s.fault("POST", ISSUES, refusal(json!({"title": ["Too shouty."], "content.raw": "Too rude.", "component": ["Unknown."]})));
+        let refused = s.create_keyed(id, "k", &form("LOUD"), 400).await;
+        assert_eq!(refused, json!({"title": ["Too shouty."], "description": ["Too rude."], "non_field_errors": ["component: Unknown."]}));
+        assert_eq!(s.tickets_of(id).await[0].last_error.as_deref(), Some("component: Unknown.; description: Too rude.; title: Too shouty."));
+        assert_eq!(s.create_keyed(id, "k", &form("quiet"), 201).await["key"], "acme/shop#1");
+
+        let cookie = s.t.session(&s.tenant.owner).await;
+        let (other, _) = group(s, "KeyError").await;
+        let new = format!("/o/acme/errors/{other}/tickets/new/");
+        let html = s.page(&new, &cookie, 200).await;
+        let (csrf, key, integration) = (hidden(&html, "csrf"), hidden(&html, "client_key"), hidden(&html, "integration"));
+        let fields = [
+            ("csrf", csrf.as_str()), ("client_key", key.as_str()), ("integration", integration.as_str()), ("repo", REPO),
+            ("title", "LOUD"), ("description", "d"), ("issue_type", "task"), ("priority", "blocker"),
+        ];
+        s.fault("POST", ISSUES, refusal(json!({"title": ["Too shouty."]})));
+        let (status, refused) = s.submit(&new, &cookie, &fields).await;
+        assert_eq!(status, 400);
+        let beside = refused.split("id=\"create-title-error\"").nth(1).expect("beside the field");
+        assert!(beside.split("</p>").next().unwrap().contains("Too shouty."), "{beside}");
+        assert!(refused.contains("<option value=\"blocker\" selected") && refused.contains("value=\"LOUD\""), "what was sent stays");
+    }
+
+    async fn the_comment_of_a_link_is_posted_once(s) {
+        let (first, _) = group(s, "ZeroDivisionError").await;
+        s.create(first, form("One"), 201).await;
+        let link = json!({"repo": REPO, "externalIssue": 1, "comment": "Same cause."});
+        let said = || s.issues_now()[0].comments.iter().filter(|c| c.content.starts_with("Same cause.")).count();
+        for (number, (action, at_once)) in [(Action::DropAfter, 1), (Action::DropBefore, 0)].into_iter().enumerate() {
+            let before = said();
+            let (id, _) = group(s, &format!("Key{number}Error")).await;
+            s.fault("POST", "/comments", action.clone());
+            s.t.send("PUT", &s.path(id), &s.tenant.token, link.clone(), 201).await;
+            assert_eq!(said() - before, at_once, "{action:?}");
+            let again = s.t.send("PUT", &s.path(id), &s.tenant.token, link.clone(), 400).await;
+            assert_eq!(again, json!({"non_field_errors": ["That issue is already linked"]}));
+            s.time_passes(Duration::from_secs(61)).await;
+            s.t.run_jobs().await;
+            assert_eq!(said() - before, 1, "{action:?}: by its job, which looks for the marker");
+        }
+        // A refusal keeps the link and stands beside it; the button tries again.
+        let before = said();
+        let (id, _) = group(s, "RefusedError").await;
+        s.fault("POST", "/comments", Action::Status { status: 403, retry_after: None, body: None });
+        s.t.send("PUT", &s.path(id), &s.tenant.token, link.clone(), 201).await;
+        let ticket = s.tickets_of(id).await.remove(0);
+        assert!(ticket.last_error.as_deref().unwrap().starts_with("The comment could not be added."), "{ticket:?}");
+        s.time_passes(Duration::from_secs(61)).await;
+        s.t.run_jobs().await;
+        assert_eq!(said(), before, "a refused comment has no job");
+        s.retry(id, ticket.id, "in step again").await;
+        assert_eq!(said() - before, 1);
+        assert_eq!(s.tickets_of(id).await[0].last_error, None);
+    }
+
+    async fn a_refused_change_of_state_is_shown_and_can_be_tried_again(s) {
+        let cookie = s.t.session(&s.tenant.owner).await;
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.create(id, form("One"), 201).await;
+        let error = format!("/o/acme/errors/{id}/");
+        let list = s.org_path(&format!("issues/{id}/integrations/"));
+        assert!(!s.page(&error, &cookie, 200).await.contains("/retry/"));
+        s.fault("PUT", ISSUES, Action::Status { status: 403, retry_after: None, body: None });
+        s.set_status(id, "resolved").await;
+        s.t.run_jobs().await;
+        let ticket = s.tickets_of(id).await.remove(0);
+        let page = shown(&s.page(&error, &cookie, 200).await);
+        assert!(page.contains("lacks a permission") && page.contains(&format!("/tickets/{}/retry/", ticket.id)), "{page}");
+        let told = s.t.get(&list, &s.tenant.token, 200).await[0]["externalIssues"][0].clone();
+        assert_eq!((&told["state"], &told["remoteState"]), (&json!("linked"), &json!("new")));
+        assert!(told["error"].as_str().unwrap().contains("lacks a permission"), "{told}");
+
+        s.fault("PUT", ISSUES, Action::Status { status: 403, retry_after: None, body: None });
+        s.retry(id, ticket.id, "lacks a permission").await;
+        s.fault("PUT", ISSUES, Action::Status { status: 429, retry_after: Some(9), body: None });
+        s.retry(id, ticket.id, "Not yet.").await;
+        s.retry(id, ticket.id, "acme/shop#1 is in step again.").await;
+        let issue = s.issues_now().remove(0);
+        assert_eq!((issue.state.as_str(), issue.comments.len()), ("resolved", 1), "one comment for all the tries");
+        let told = s.t.get(&list, &s.tenant.token, 200).await[0]["externalIssues"][0].clone();
+        assert_eq!((&told["remoteState"], &told["error"]), (&json!("resolved"), &Value::Null));
+
+        // A tracker that was switched off, and is back.
+        s.bitbucket.set_tracker(REPO, Tracker::Off).unwrap();
+        s.set_status(id, "unresolved").await;
+        s.t.run_jobs().await;
+        assert_eq!(s.tickets_of(id).await[0].state, tickets::TicketStatus::Gone);
+        s.retry(id, ticket.id, "no issue tracker").await;
+        assert_eq!(s.tickets_of(id).await[0].state, tickets::TicketStatus::Gone);
+        s.bitbucket.set_tracker(REPO, Tracker::On).unwrap();
+        s.retry(id, ticket.id, "in step again").await;
+        let issue = s.issues_now().remove(0);
+        assert_eq!((issue.state.as_str(), issue.comments.len()), ("open", 2));
+        let rival = s.t.tenant("rival").await;
+        let theirs = s.t.session(&rival.owner).await;
+        let csrf = hidden(&s.page("/o/rival/errors/", &theirs, 200).await, "csrf");
+        assert_eq!(s.submit(&format!("{error}tickets/{}/retry/", ticket.id), &theirs, &[("csrf", &csrf)]).await.0, 404);
     }
 
     async fn two_callers_of_one_key_get_one_ticket(s) {

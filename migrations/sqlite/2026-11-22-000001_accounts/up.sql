@@ -42,6 +42,18 @@ CREATE TABLE memberships (
   PRIMARY KEY (org_id, user_id)
 ) STRICT;
 CREATE INDEX memberships_user ON memberships (user_id);
+-- Who was asked to join: a person's account is made when the link is used, never before.
+CREATE TABLE invitations (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  org_id INTEGER NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+  email TEXT NOT NULL,
+  role TEXT NOT NULL,
+  code_hash BLOB NOT NULL UNIQUE,
+  invited_by TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  UNIQUE (org_id, email)
+) STRICT;
 CREATE TABLE sessions (
   token_hash BLOB NOT NULL PRIMARY KEY,
   user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,

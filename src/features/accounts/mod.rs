@@ -6,9 +6,12 @@
 
 pub mod api;
 mod extract;
+pub mod join;
+mod members;
 pub mod pages;
 mod password;
 mod scopes;
+pub mod settings;
 mod shell;
 mod store;
 mod throttle;
@@ -25,6 +28,9 @@ pub use extract::{
     AnyAccess, Caller, CsrfForm, Granted, Nothing, OrgAccess, Requirement, SignedIn,
     clear_session_cookie, issue_csrf, need, session_cookie, session_token, verify_csrf,
 };
+pub use members::{
+    INVITATION_LIFE, Invitation, Joiner, change_role, find_invitation, invite, remove, withdraw,
+};
 pub use password::{hash_password, verify_password};
 pub use scopes::{Scope, ScopeSet};
 pub use shell::{Flash, Shell, redirect_with};
@@ -32,7 +38,7 @@ pub use store::{
     MemberRow, NewProject, Org, Project, ProjectKey, TokenRow, User, delete_session, find_key,
     find_member, find_org, find_project, find_user, insert_session, list_keys, list_members,
     list_orgs_of, list_projects, list_tokens, org_by_id, orgs_of_token, project_by_id,
-    projects_by_ids, purge_sessions, revoke_token, set_member, take_short_no, user_by_email,
+    projects_by_ids, purge_invitations, purge_sessions, revoke_token, take_short_no, user_by_email,
     users_by_ids, users_exist,
 };
 pub use token::{new_org_token, new_user_token};
@@ -145,11 +151,29 @@ pub fn create_project(
     Ok((made, key))
 }
 
-/// Makes a user, or takes the existing one of that e-mail, and gives the role in the organization.
-/// `password_hash` is used for a new user only.
+/// An e-mail address as it is stored: without blanks around it, in lower case.
 ///
 /// # Errors
 /// 400 for something that is not an e-mail address.
+fn check_email(email: &str) -> AppResult<String> {
+    let email = email.trim().to_lowercase();
+    let looks_right = email.len() <= 254
+        && email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && host.contains(|c: char| c.is_alphanumeric())
+        })
+        && !email.contains(char::is_whitespace);
+    if looks_right {
+        Ok(email)
+    } else {
+        Err(AppError::field("email", "This is not an e-mail address."))
+    }
+}
+
+/// Makes a user, or takes the existing one of that e-mail, and gives the role in the organization.
+/// `password_hash` is used for a new user only. For the command line: the console invites.
+///
+/// # Errors
+/// 400 for something that is not an e-mail address, 409 when this would demote the last owner.
 pub fn create_member(
     tx: &mut Tx<'_>,
     org: OrgId,
@@ -159,20 +183,12 @@ pub fn create_member(
     role: Role,
     now: Micros,
 ) -> AppResult<User> {
-    let email = email.trim().to_lowercase();
-    let looks_right = email.len() <= 254
-        && email.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && host.contains(|c: char| c.is_alphanumeric())
-        })
-        && !email.contains(char::is_whitespace);
-    if !looks_right {
-        return Err(AppError::field("email", "This is not an e-mail address."));
-    }
+    let email = check_email(email)?;
     let user = match store::user_by_email(tx, &email)? {
         Some(user) => user,
         None => store::insert_user(tx, &email, name.trim(), password_hash, now)?,
     };
-    store::set_member(tx, org, user.id, role, now)?;
+    members::give_role(tx, org, user.id, role, now)?;
     Ok(user)
 }
 

@@ -1,4 +1,4 @@
-//! Pages of people: first owner, sign in and out, settings.
+//! Pages of people: first owner, sign in and out.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::extract::need;
 use super::{
-    CsrfForm, Flash, Nothing, Org, OrgAccess, Role, Scope, ScopeSet, Shell, SignedIn,
-    clear_session_cookie, create_member, create_org, create_org_token, first_owner_code,
-    hash_password, redirect_with, session_cookie, session_token, store, throttle, verify_password,
+    CsrfForm, Flash, Nothing, Org, Role, Shell, SignedIn, UserId, clear_session_cookie,
+    create_member, create_org, first_owner_code, hash_password, redirect_with, session_cookie,
+    session_token, store, throttle, verify_password,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{Secret, TokenHash, constant_time_eq, random_hex};
+use crate::kit::db::Tx;
 
 /// How long a browser stays signed in.
 const SESSION_LIFE: Duration = Duration::from_secs(14 * 86_400);
@@ -140,11 +140,12 @@ pub async fn welcome_submit(
     match made {
         Ok((token, org)) => {
             let flash = Flash::ok("Welcome. This page is gone now; invite others from Settings.");
-            let mut response = redirect_with(&app, &format!("/o/{}/errors/", org.slug), &flash);
-            response
-                .add_cookie(&session_cookie(&app, token))
-                .map_err(AppError::from_foreign)?;
-            Ok(response)
+            signed_in_answer(
+                &app,
+                &format!("/o/{}/errors/", org.slug),
+                token,
+                Some(&flash),
+            )
         }
         Err(error) if error.code() == "invalid" || error.code() == "conflict" => {
             let field = if error.detail().contains("slug") {
@@ -163,10 +164,7 @@ pub async fn welcome_submit(
 
 async fn make_first_owner(app: &App, form: &Welcome, hash: String) -> AppResult<(String, Org)> {
     let (form, now) = (form.clone(), app.clock.now());
-    let token = random_hex(32);
-    let session = TokenHash::of(&token);
-    let org = app
-        .db
+    app.db
         .write(move |tx| {
             tx.lock_key("accounts:first-owner")?;
             if store::users_exist(tx)? {
@@ -174,7 +172,7 @@ async fn make_first_owner(app: &App, form: &Welcome, hash: String) -> AppResult<
             }
             let org = create_org(tx, form.org_slug.trim(), &form.org_name, now)?;
             let user = create_member(tx, org.id, &form.email, "", &hash, Role::Owner, now)?;
-            store::insert_session(tx, &session, user.id, now, now.plus(SESSION_LIFE))?;
+            let session = start_session(tx, user.id, now)?;
             audit::record(
                 tx,
                 Some(org.id),
@@ -184,10 +182,34 @@ async fn make_first_owner(app: &App, form: &Welcome, hash: String) -> AppResult<
                 &json!({}),
                 now,
             )?;
-            Ok(org)
+            Ok((session, org))
         })
-        .await?;
-    Ok((token, org))
+        .await
+}
+
+/// A new session of a person; answers its token, which is stored only as a hash.
+pub(super) fn start_session(tx: &mut Tx<'_>, user: UserId, now: Micros) -> AppResult<String> {
+    let token = random_hex(32);
+    let expires = now.plus(SESSION_LIFE);
+    store::insert_session(tx, &TokenHash::of(&token), user, now, expires)?;
+    Ok(token)
+}
+
+/// Sends a person on who has just signed in.
+pub(super) fn signed_in_answer(
+    app: &App,
+    to: &str,
+    session: String,
+    flash: Option<&Flash>,
+) -> AppResult<HttpResponse> {
+    let mut response = match flash {
+        Some(flash) => redirect_with(app, to, flash),
+        None => see_other(to),
+    };
+    response
+        .add_cookie(&session_cookie(app, session))
+        .map_err(AppError::from_foreign)?;
+    Ok(response)
 }
 
 /// Where to go after signing in.
@@ -280,25 +302,15 @@ pub async fn sign_in_submit(
             StatusCode::BAD_REQUEST,
         );
     };
-    let token = random_hex(32);
-    let (hash, now) = (TokenHash::of(&token), app.clock.now());
-    app.db
+    let now = app.clock.now();
+    let session = app
+        .db
         .write(move |tx| {
             store::purge_sessions(tx, now)?;
-            Ok::<_, AppError>(store::insert_session(
-                tx,
-                &hash,
-                user.id,
-                now,
-                now.plus(SESSION_LIFE),
-            )?)
+            start_session(tx, user.id, now)
         })
         .await?;
-    let mut response = see_other(safe_next(&next));
-    response
-        .add_cookie(&session_cookie(&app, token))
-        .map_err(AppError::from_foreign)?;
-    Ok(response)
+    signed_in_answer(&app, safe_next(&next), session, None)
 }
 
 /// Ends the session, in the database and in the browser.
@@ -321,279 +333,6 @@ pub async fn sign_out(
         .add_cookie(&clear_session_cookie(&app))
         .map_err(AppError::from_foreign)?;
     Ok(response)
-}
-
-/// Scopes that the settings page offers, with a word about each.
-const OFFERED: &[(Scope, &str)] = &[
-    (
-        Scope::OrgRead,
-        "See the organization, its members and integrations",
-    ),
-    (
-        Scope::OrgIntegrations,
-        "Use and change connections and repositories",
-    ),
-    (Scope::OrgCi, "Upload releases from CI"),
-    (Scope::ProjectRead, "See projects and their keys"),
-    (Scope::ProjectWrite, "Create and change projects"),
-    (
-        Scope::ProjectReleases,
-        "Create releases, set commits and deploys",
-    ),
-    (Scope::EventRead, "See errors and events"),
-    (Scope::EventWrite, "Resolve, ignore and comment errors"),
-    (Scope::EventAdmin, "Delete errors"),
-];
-
-#[derive(Serialize)]
-struct MemberPart {
-    name: String,
-    email: String,
-    initials: String,
-    role: Role,
-    joined_at: Micros,
-    last_seen_at: Option<Micros>,
-}
-
-#[derive(Serialize)]
-struct TokenPart {
-    id: String,
-    name: String,
-    hint: String,
-    scopes: Vec<String>,
-    created_at: Micros,
-    created_by: String,
-    last_used_at: Option<Micros>,
-}
-
-/// Members and API tokens.
-///
-/// # Errors
-/// 404 for another tenant's organization.
-pub async fn settings(
-    app: web::Data<App>,
-    req: HttpRequest,
-    access: OrgAccess<need::OrgRead>,
-    signed_in: SignedIn,
-) -> AppResult<HttpResponse> {
-    settings_page(
-        &app,
-        &req,
-        &access.org,
-        &signed_in,
-        access.may(Scope::OrgAdmin),
-        TokenForm::default(),
-        None,
-        StatusCode::OK,
-    )
-    .await
-}
-
-#[derive(Default)]
-struct TokenForm {
-    name: String,
-    chosen: Vec<String>,
-    errors: Map<String, Value>,
-}
-
-#[expect(clippy::too_many_arguments, reason = "one page in all its states")]
-async fn settings_page(
-    app: &App,
-    req: &HttpRequest,
-    org: &Org,
-    signed_in: &SignedIn,
-    can_manage: bool,
-    form: TokenForm,
-    new_token: Option<(String, String)>,
-    status: StatusCode,
-) -> AppResult<HttpResponse> {
-    let id = org.id;
-    let (members, tokens) = app
-        .db
-        .read(move |conn| {
-            Ok::<_, AppError>((
-                store::list_members(conn, id)?,
-                store::list_tokens(conn, id)?,
-            ))
-        })
-        .await?;
-    let members: Vec<_> = members
-        .into_iter()
-        .map(|member| {
-            let name = if member.name.is_empty() {
-                member.email.clone()
-            } else {
-                member.name
-            };
-            let initials = name
-                .split([' ', '.', '@'])
-                .filter_map(|part| part.chars().next())
-                .take(2)
-                .collect::<String>();
-            MemberPart {
-                initials: initials.to_uppercase(),
-                name,
-                email: member.email,
-                role: member.role,
-                joined_at: member.since,
-                last_seen_at: None,
-            }
-        })
-        .collect();
-    let tokens: Vec<_> = tokens
-        .into_iter()
-        .map(|token| TokenPart {
-            id: token.id.to_string(),
-            name: token.name,
-            hint: format!("sntrys_…{}", token.hint),
-            scopes: token.scopes.split(',').map(str::to_owned).collect(),
-            created_at: token.created_at,
-            created_by: String::new(),
-            last_used_at: token.last_used_at,
-        })
-        .collect();
-    let scopes: Vec<_> = OFFERED
-        .iter()
-        .map(|(scope, hint)| {
-            let value = scope.as_str();
-            json!({ "value": value, "hint": hint, "checked": form.chosen.iter().any(|chosen| chosen == value) })
-        })
-        .collect();
-    let content = json!({
-        "members": members,
-        "tokens": tokens,
-        "new_token": new_token.map(|(name, token)| json!({ "name": name, "token": token })),
-        "scopes": scopes,
-        "form": { "values": { "name": form.name }, "errors": form.errors, "form_error": null },
-        "can_manage": can_manage,
-        "create_user_command":
-            format!("tracebucket admin user create --email new@{}.example --org {} --role member", org.slug, org.slug),
-    });
-    Shell::new(app, req, "Settings", "settings")
-        .user(&signed_in.user)
-        .org(org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
-        .page_with_status(app, status, "accounts/settings.html", content)
-}
-
-/// Form of a new token.
-#[derive(Deserialize)]
-pub struct NewToken {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    scopes: Vec<String>,
-}
-
-/// Makes a token and shows it, once, on the page that answers.
-///
-/// # Errors
-/// 403 for who is not an owner; the page again, with what to correct.
-pub async fn create_token(
-    app: web::Data<App>,
-    req: HttpRequest,
-    access: OrgAccess<need::OrgAdmin>,
-    signed_in: SignedIn,
-    form: CsrfForm<NewToken>,
-) -> AppResult<HttpResponse> {
-    let NewToken { name, scopes } = form.0;
-    let name = name.trim().chars().take(80).collect::<String>();
-    let mut errors = Map::new();
-    if name.is_empty() {
-        errors.insert(
-            "name".into(),
-            json!("Give it a name, so that you know it again."),
-        );
-    }
-    let set = ScopeSet::parse(&scopes.join(",")).unwrap_or_default();
-    if set == ScopeSet::NONE {
-        errors.insert("scopes".into(), json!("Choose at least one scope."));
-    }
-    let again = TokenForm {
-        name: name.clone(),
-        chosen: scopes,
-        errors,
-    };
-    if !again.errors.is_empty() {
-        return settings_page(
-            &app,
-            &req,
-            &access.org,
-            &signed_in,
-            true,
-            again,
-            None,
-            StatusCode::BAD_REQUEST,
-        )
-        .await;
-    }
-    let (org, actor, now) = (access.org.clone(), access.caller.name(), app.clock.now());
-    let public_url = app.config.public_url.to_string();
-    let shown = name.clone();
-    let token = app
-        .db
-        .write(move |tx| {
-            let token = create_org_token(tx, &org, &name, set, &public_url, now)?;
-            let data = json!({ "scopes": set.names() });
-            audit::record(
-                tx,
-                Some(org.id),
-                &actor,
-                "accounts.create_token",
-                &name,
-                &data,
-                now,
-            )?;
-            Ok::<_, AppError>(token)
-        })
-        .await?;
-    settings_page(
-        &app,
-        &req,
-        &access.org,
-        &signed_in,
-        true,
-        TokenForm::default(),
-        Some((shown, token)),
-        StatusCode::OK,
-    )
-    .await
-}
-
-/// Revokes a token.
-///
-/// # Errors
-/// 404 when it is not of this organization.
-pub async fn revoke_token(
-    app: web::Data<App>,
-    path: web::Path<(String, i64)>,
-    access: OrgAccess<need::OrgAdmin>,
-    _form: CsrfForm<Nothing>,
-) -> AppResult<HttpResponse> {
-    let (org, id, actor, now) = (access.org.id, path.1, access.caller.name(), app.clock.now());
-    app.db
-        .write(move |tx| {
-            if !store::revoke_token(tx, org, id, now)? {
-                return Err(AppError::not_found());
-            }
-            audit::record(
-                tx,
-                Some(org),
-                &actor,
-                "accounts.revoke_token",
-                &id.to_string(),
-                &json!({}),
-                now,
-            )?;
-            Ok(())
-        })
-        .await?;
-    let back = format!("/o/{}/settings/", access.org.slug);
-    Ok(redirect_with(
-        &app,
-        &back,
-        &Flash::ok("The token is revoked; calls with it are refused from now on."),
-    ))
 }
 
 #[cfg(test)]

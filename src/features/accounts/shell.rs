@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::{Org, User, issue_csrf};
+use super::{Org, SignedIn, User, issue_csrf};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::kit::clock::Micros;
@@ -139,23 +139,30 @@ impl Shell {
         }
     }
 
+    /// The shell of a page of an organization, for who is signed in.
+    #[must_use]
+    pub fn of_org(
+        app: &App,
+        req: &HttpRequest,
+        title: impl Into<String>,
+        active: &'static str,
+        org: &Org,
+        signed_in: &SignedIn,
+    ) -> Self {
+        Self::new(app, req, title, active)
+            .user(&signed_in.user)
+            .org(org)
+            .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    }
+
     /// Adds who is signed in.
     #[must_use]
     pub fn user(mut self, user: &User) -> Self {
-        let name = if user.name.is_empty() {
-            user.email.clone()
-        } else {
-            user.name.clone()
-        };
-        let initials = name
-            .split([' ', '.', '@'])
-            .filter_map(|part| part.chars().next())
-            .take(2)
-            .collect::<String>();
+        let (name, initials) = shown_as(&user.name, &user.email);
         self.me = Some(Me {
             email: user.email.clone(),
             name,
-            initials: initials.to_uppercase(),
+            initials,
         });
         self
     }
@@ -195,6 +202,17 @@ impl Shell {
     pub fn has_flash(&self) -> bool {
         !self.flash.is_empty()
     }
+}
+
+/// The name to show, and its initials; without a name the e-mail stands in.
+pub(super) fn shown_as(name: &str, email: &str) -> (String, String) {
+    let name = if name.is_empty() { email } else { name };
+    let initials = name
+        .split([' ', '.', '@'])
+        .filter_map(|part| part.chars().next())
+        .take(2)
+        .collect::<String>();
+    (name.to_owned(), initials.to_uppercase())
 }
 
 /// A page: the shell, and the content's own fields beside it.

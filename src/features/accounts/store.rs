@@ -1,5 +1,7 @@
 //! The tables of organizations, projects, users, sessions and tokens.
 
+mod members;
+
 use diesel::prelude::*;
 
 use super::{OrgId, ProjectId, ResolvePolicy, Role, ScopeSet, UserId};
@@ -7,6 +9,12 @@ use crate::kit::clock::Micros;
 use crate::kit::crypto::TokenHash;
 use crate::kit::db::{Conn, Tx, on_both};
 use crate::schema::{api_tokens, memberships, orgs, project_keys, projects, sessions, users};
+
+pub(super) use members::{
+    InvitationRow, count_owners, delete_member, find_invitation, list_invitations, put_invitation,
+    set_member, take_invitation,
+};
+pub use members::{MemberRow, find_member, list_members, purge_invitations};
 
 /// An organization: the tenant.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -71,17 +79,6 @@ impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "User({})", self.id)
     }
-}
-
-/// A member of an organization, for lists.
-#[derive(Debug, Clone, Queryable)]
-#[expect(missing_docs, reason = "the columns of the table")]
-pub struct MemberRow {
-    pub user_id: UserId,
-    pub email: String,
-    pub name: String,
-    pub role: Role,
-    pub since: Micros,
 }
 
 /// A token, for lists: never its text.
@@ -380,63 +377,6 @@ pub fn users_by_ids(conn: &mut Conn, ids: &[UserId]) -> QueryResult<Vec<User>> {
 /// When the query fails.
 pub fn users_exist(conn: &mut Conn) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(users::table.select(users::id))).get_result(conn)
-}
-
-/// Gives a user a role in an organization, or changes it.
-///
-/// # Errors
-/// When the statement fails.
-pub fn set_member(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    user: UserId,
-    role: Role,
-    now: Micros,
-) -> QueryResult<()> {
-    on_both!(tx.conn(), |conn| diesel::insert_into(memberships::table)
-        .values((
-            memberships::org_id.eq(org),
-            memberships::user_id.eq(user),
-            memberships::role.eq(role),
-            memberships::created_at.eq(now),
-        ))
-        .on_conflict((memberships::org_id, memberships::user_id))
-        .do_update()
-        .set(memberships::role.eq(role))
-        .execute(conn))
-    .map(drop)
-}
-
-/// The role of a user in an organization.
-///
-/// # Errors
-/// When the query fails.
-pub fn find_member(conn: &mut Conn, org: OrgId, user: UserId) -> QueryResult<Option<Role>> {
-    memberships::table
-        .filter(memberships::org_id.eq(org))
-        .filter(memberships::user_id.eq(user))
-        .select(memberships::role)
-        .first(conn)
-        .optional()
-}
-
-/// Members of an organization, by e-mail.
-///
-/// # Errors
-/// When the query fails.
-pub fn list_members(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<MemberRow>> {
-    memberships::table
-        .inner_join(users::table.on(users::id.eq(memberships::user_id)))
-        .filter(memberships::org_id.eq(org))
-        .order(users::email)
-        .select((
-            users::id,
-            users::email,
-            users::name,
-            memberships::role,
-            memberships::created_at,
-        ))
-        .load(conn)
 }
 
 /// Stores a session by the hash of its token.

@@ -204,10 +204,7 @@ fn shell<R>(
     access: &OrgAccess<R>,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, "deliveries")
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, "deliveries", &access.org, signed_in)
 }
 
 /// One delivery with its attempts and its body.

@@ -191,10 +191,7 @@ pub async fn list_with(
         .db
         .read(move |conn| read_list(conn, &state, &org, me, &params, filters, page, badges))
         .await?;
-    let shell = Shell::new(app, req, "Errors", "errors")
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org));
+    let shell = Shell::of_org(app, req, "Errors", "errors", &access.org, signed_in);
     let status = if page.query_error.is_some() {
         StatusCode::BAD_REQUEST
     } else {

@@ -118,11 +118,12 @@ async fn render<R>(
         "can_manage": access.may(Scope::ProjectWrite),
         "form": { "values": values, "errors": errors, "form_error": null },
     });
-    Shell::new(app, req, "Projects", "settings")
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
-        .page_with_status(app, status, "accounts/projects.html", content)
+    Shell::of_org(app, req, "Projects", "settings", &access.org, signed_in).page_with_status(
+        app,
+        status,
+        "accounts/projects.html",
+        content,
+    )
 }
 
 fn rows(conn: &mut Conn, app: &App, org: OrgId, open: &str) -> AppResult<Vec<ProjectRow>> {

@@ -31,10 +31,7 @@ fn shell<R>(
     access: &OrgAccess<R>,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, active)
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, active, &access.org, signed_in)
 }
 
 fn host(app: &App) -> String {
@@ -108,7 +105,10 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
         .filter(|_| repo.status == RepoStatus::Active);
     // A hook whose setting up has met an error need not wait for the next try.
     let can_repair = needs_repair(repo, hook) || (state == "pending" && detail.is_some());
-    json!({ "state": state, "label": label, "detail": detail, "can_repair": can_repair })
+    json!({
+        "state": state, "label": label, "detail": detail,
+        "can_repair": can_repair, "can_rotate": state == "active",
+    })
 }
 
 fn tracker_part(repo: &Repo) -> Value {

@@ -44,7 +44,10 @@ impl Job for Housekeeping {
             }
         }
         app.db
-            .write(move |tx| Ok::<_, AppError>(accounts::purge_sessions(tx, now)?))
+            .write(move |tx| {
+                accounts::purge_invitations(tx, now)?;
+                Ok::<_, AppError>(accounts::purge_sessions(tx, now)?)
+            })
             .await?;
         Ok(Verdict::Done)
     }

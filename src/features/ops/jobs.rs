@@ -163,10 +163,7 @@ fn shell<R>(
     access: &OrgAccess<R>,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, "jobs")
-        .user(&signed_in.user)
-        .org(&access.org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, "jobs", &access.org, signed_in)
 }
 
 /// One job with its runs.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::create::require_link;
 use super::store::{self, Ticket};
 use super::{
-    CreateForm, Fields, LinkForm, TicketError, TicketId, backends, forms, link, links_with_tickets,
+    BackendKind, CreateForm, Fields, LinkForm, TicketError, TicketId, backends, forms, link,
+    links_with_tickets,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -38,6 +39,10 @@ fn external_issue(ticket: &Ticket) -> Value {
         "title": ticket.title,
         "description": ticket.description,
         "displayName": ticket.ticket_key,
+        // Ours: how it stands with the tracker, and why it could not be told of its error.
+        "state": ticket.state,
+        "remoteState": ticket.remote_state,
+        "error": ticket.last_error,
     })
 }
 
@@ -123,10 +128,22 @@ pub async fn config(
                 repos,
                 repo,
                 text,
+                form: BackendKind::of_link(&found).form_fields(),
             };
             Ok::<_, TicketError>((found, fields))
         })
         .await?;
+    let can = BackendKind::of_link(&found).capabilities();
+    let offered = if key == "createIssueConfig" {
+        can.create
+    } else {
+        can.link
+    };
+    if !offered {
+        return Err(AppError::invalid(
+            "The tracker of this integration does not support this action",
+        ));
+    }
     let mut object = object_of(&found)?;
     if let Some(object) = object.as_object_mut() {
         object.insert(
@@ -284,6 +301,9 @@ pub async fn search(
             let repo = query.repo.as_deref().filter(|repo| !repo.is_empty());
             let repo = repo.ok_or_else(|| AppError::invalid("repo is a required parameter"))?;
             let opened = backends::open(&app, org, id, repo).await?;
+            if !opened.backend.capabilities().search {
+                return Ok(HttpResponse::Ok().json(json!([])));
+            }
             let found = opened
                 .backend
                 .search(text)

@@ -4,20 +4,23 @@
 //! called; one write links the result. Whoever finishes a pending ticket first claims it, so that two never call
 //! together, and a call whose fate is unknown is followed by a search for the marker before another.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use diesel::QueryResult;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::backend::{BackendError, Draft, RemoteTicket, TicketBackend};
-use super::forms::{self, ISSUE_TYPES, MAX_TITLE, PRIORITIES};
+use super::backend::{
+    BackendError, CALL_LIMIT, Draft, FieldKind, FormField, RemoteTicket, TicketBackend,
+};
 use super::jobs::FinishCreate;
 use super::store::{self, Made, NewTicket, Ticket};
-use super::{TicketError, TicketId, TicketStatus, backends};
+use super::{TicketError, TicketId, TicketStatus, backends, sync};
 use crate::app::App;
 use crate::features::accounts::{Org, OrgId, Project};
-use crate::features::groups::{self, Activity, ActivityKind, Actor, Group, GroupStatus};
+use crate::features::groups::{self, Activity, ActivityKind, Actor, Group, GroupId, GroupStatus};
 use crate::features::links::{self, LinkId};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{random_hex, sha256};
@@ -25,20 +28,24 @@ use crate::kit::db::Tx;
 use crate::kit::jobs::{cancel, enqueue, enqueue_at};
 use crate::sentry::text;
 
-/// When the safety job looks after a ticket that nobody finished.
-const SAFETY_DELAY: Duration = Duration::from_secs(60);
-/// How long one may take to finish; longer than all its calls together.
-const CLAIM: Duration = Duration::from_secs(50);
-/// A call that broke off may still arrive: the marker is looked for, and only after this long without it is the
-/// ticket made again.
-const SETTLE: Duration = Duration::from_secs(10);
-/// How long a caller waits for another one that is finishing the same ticket.
-const PATIENCE: Duration = Duration::from_secs(12);
-/// Longest description that is taken, in bytes.
-const MAX_DESCRIPTION: usize = 60_000;
+/// When the safety job looks after a ticket that nobody finished. Longer than the search index of a tracker lags.
+pub(super) const SAFETY_DELAY: Duration = Duration::from_secs(60);
+/// How long a claim on a pending ticket is good without a sign of life. Who holds one renews it every [`BEAT`], however
+/// many calls it makes, so the lease need not cover all of them together: after a crash the ticket is free again in
+/// 15 s. It must cover one call: what a claim that was lost has sent is over then, and [`SETTLE`] can be counted on.
+const LEASE: Duration = CALL_LIMIT;
+/// How often a claim is renewed; two beats may get lost.
+const BEAT: Duration = Duration::from_secs(5);
+/// A call that broke off may still arrive: the marker is looked for, and only this long after the call was begun
+/// without it is the ticket made again. That is the longest call, and ten seconds for what is still on its way.
+const SETTLE: Duration = Duration::from_secs(CALL_LIMIT.as_secs() + 10);
+/// How long a caller waits for another one that is finishing the same ticket: longer than one call, so that the usual
+/// wait ends with the ticket, and longer than [`LEASE`], so that who comes right after a crash takes over. Who waits
+/// in vain gets the pending ticket.
+const PATIENCE: Duration = Duration::from_secs(CALL_LIMIT.as_secs() + 2);
 
 /// The form of a new ticket.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct CreateForm {
     /// `workspace/repository`.
@@ -47,65 +54,82 @@ pub struct CreateForm {
     pub title: String,
     /// Markdown.
     pub description: String,
-    /// One of [`ISSUE_TYPES`]; `bug` when empty.
-    pub issue_type: String,
-    /// One of [`PRIORITIES`]; `trivial` when empty.
-    pub priority: String,
+    /// The tracker's other fields by name, see [`TicketBackend::form_fields`]; others are not looked at.
+    #[serde(flatten)]
+    pub fields: BTreeMap<String, Value>,
 }
 
 impl CreateForm {
-    fn check(&self) -> Result<Draft, TicketError> {
-        if self.repo.trim().is_empty() {
-            return Err(TicketError::Field("repo", "Repository is required".into()));
-        }
-        let title = text::one_line(&self.title);
-        if title.is_empty() {
-            return Err(TicketError::Field("title", "A title is required.".into()));
-        }
-        if title.chars().count() > MAX_TITLE {
-            return Err(TicketError::Field(
-                "title",
-                "A title has at most 255 characters.".into(),
-            ));
-        }
-        let or = |value: &str, default: &str| {
-            if value.is_empty() {
-                default.to_owned()
-            } else {
-                value.to_owned()
-            }
+    /// Reads the form as the tracker wants it.
+    fn check(&self, form: &'static [FormField]) -> Result<Draft, TicketError> {
+        let mut draft = Draft {
+            title: String::new(),
+            description: String::new(),
+            fields: BTreeMap::new(),
         };
-        let kind = forms::one_of(ISSUE_TYPES, &or(&self.issue_type, "bug"))
-            .map_err(|text| TicketError::Field("issue_type", text))?;
-        let priority = forms::one_of(PRIORITIES, &or(&self.priority, "trivial"))
-            .map_err(|text| TicketError::Field("priority", text))?;
-        let mut description = text::clean(&self.description).into_owned();
-        text::cut_bytes(&mut description, MAX_DESCRIPTION);
-        Ok(Draft {
-            title,
-            description,
-            kind,
-            priority,
-        })
+        for field in form {
+            let sent = match field.name {
+                "title" => self.title.as_str(),
+                "description" => self.description.as_str(),
+                name => match self.fields.get(name) {
+                    None | Some(Value::Null) => "",
+                    Some(Value::String(text)) => text,
+                    Some(_) => return Err(TicketError::Field(name, "Send this as text.".into())),
+                },
+            };
+            let value = check_field(field, sent)?;
+            match field.name {
+                "title" => draft.title = value,
+                "description" => draft.description = value,
+                name => {
+                    draft.fields.insert(name.to_owned(), value);
+                }
+            }
+        }
+        Ok(draft)
     }
+}
 
-    /// The client key of a caller that names none: the same form is the same ticket.
-    fn hash(&self) -> String {
-        let form = json!([
-            self.repo,
-            self.title,
-            self.description,
-            self.issue_type,
-            self.priority
-        ]);
-        format!("form:{}", hex::encode(sha256(form.to_string().as_bytes())))
+fn check_field(field: &FormField, sent: &str) -> Result<String, TicketError> {
+    let wrong = |text: Cow<'static, str>| Err(TicketError::Field(field.name, text));
+    match field.kind {
+        FieldKind::Line(most) => {
+            let line = text::one_line(sent);
+            if line.is_empty() {
+                return wrong(format!("A {} is required.", field.label.to_lowercase()).into());
+            }
+            if line.chars().count() > most {
+                return wrong(format!("At most {most} characters.").into());
+            }
+            Ok(line)
+        }
+        FieldKind::Text(most) => {
+            let mut cleaned = text::clean(sent).into_owned();
+            text::cut_bytes(&mut cleaned, most);
+            Ok(cleaned)
+        }
+        FieldKind::Choice(known) => {
+            let value = if sent.is_empty() { field.default } else { sent };
+            if known.iter().any(|(known, _)| *known == value) {
+                return Ok(value.to_owned());
+            }
+            let known: Vec<_> = known.iter().map(|(value, _)| *value).collect();
+            wrong(format!("Choose one of: {}.", known.join(", ")).into())
+        }
     }
+}
+
+/// The client key of a caller that names none: the same form for the same repository is the same ticket.
+fn hash_of(repo: &str, draft: &Draft) -> String {
+    let form = json!([repo, draft]);
+    format!("form:{}", hex::encode(sha256(form.to_string().as_bytes())))
 }
 
 /// Makes a ticket for a group, or answers the one that the same client key has made.
 ///
 /// # Errors
-/// See [`TicketError`]; after [`TicketError::Pending`] the ticket will still come.
+/// See [`TicketError`]; after [`TicketError::Pending`] the ticket will still come, and asking again with the same key
+/// answers it, with the state `pending` until then.
 #[expect(clippy::too_many_arguments, reason = "who, where and what of a ticket")]
 pub async fn create(
     app: &App,
@@ -117,8 +141,18 @@ pub async fn create(
     client_key: Option<&str>,
     actor: &Actor,
 ) -> Result<Ticket, TicketError> {
-    let mut draft = form.check()?;
-    let opened = backends::open(app, org.id, link, form.repo.trim()).await?;
+    let repo = form.repo.trim();
+    if repo.is_empty() {
+        return Err(TicketError::Field("repo", "Repository is required".into()));
+    }
+    let opened = backends::open(app, org.id, link, repo).await?;
+    if !opened.backend.capabilities().create {
+        return Err(TicketError::Refused(
+            "This tracker takes no new issues from here.".into(),
+        ));
+    }
+    let mut draft = form.check(opened.backend.form_fields())?;
+    let form_hash = hash_of(repo, &draft);
     let marker = format!("tb-{}", random_hex(10));
     let url = super::permalink(app, &org.slug, group.id);
     draft.description = format!(
@@ -130,46 +164,63 @@ pub async fn create(
         group: group.id,
         link,
         repo: opened.repo,
-        client_key: client_key.map_or_else(
-            || form.hash(),
-            |key| format!("key:{}", text::cut_chars(key, 200)),
-        ),
+        client_key: client_key.map_or(form_hash, |key| {
+            format!("key:{}", text::cut_chars(key, 200))
+        }),
         marker,
         state: TicketStatus::Pending,
-        repo_name: form.repo.trim().to_owned(),
+        repo_name: repo.to_owned(),
         title: draft.title.clone(),
         description: String::new(),
         draft: serde_json::to_string(&draft)
             .map_err(|error| TicketError::App(crate::error::AppError::internal(error)))?,
         created_by: actor.name.clone(),
     };
-    let ticket = put_intent(app, new, project).await?;
+    let (ticket, known) = put_intent(app, new, project).await?;
     if ticket.state == TicketStatus::Linked || ticket.state == TicketStatus::Gone {
         return Ok(ticket);
     }
-    finish_or_wait(app, org.id, ticket.id, Some(opened.backend)).await
+    match finish_or_wait(app, org.id, ticket.id, Some(opened.backend)).await {
+        // The same request again is answered with its ticket, which may still be pending.
+        Err(TicketError::Pending | TicketError::Busy(..)) if known => {
+            find(app, org.id, ticket.id).await
+        }
+        ended => ended,
+    }
 }
 
-/// Tries a refused ticket again, as it was asked for.
+async fn find(app: &App, org: OrgId, id: TicketId) -> Result<Ticket, TicketError> {
+    app.db
+        .read(move |conn| store::find(conn, org, id)?.ok_or(TicketError::NotFound))
+        .await
+}
+
+/// Tries again what was refused: a ticket that was not made is made as it was asked for, one that exists is told of
+/// its error.
 ///
 /// # Errors
 /// See [`TicketError`].
-pub async fn retry(app: &App, org: OrgId, id: TicketId) -> Result<Ticket, TicketError> {
+pub async fn retry(
+    app: &App,
+    org: OrgId,
+    group: GroupId,
+    id: TicketId,
+) -> Result<Ticket, TicketError> {
+    let ticket = find(app, org, id).await?;
+    if matches!(ticket.state, TicketStatus::Linked | TicketStatus::Gone) {
+        sync::tell_again(app, group, &ticket).await?;
+        return find(app, org, id).await;
+    }
     let now = app.clock.now();
     app.db
         .write(move |tx| {
-            let ticket = store::find(tx, org, id)?.ok_or(TicketError::NotFound)?;
             if store::reopen(tx, org, id, now)? {
-                enqueue_at(
-                    tx,
-                    &FinishCreate {
-                        org,
-                        ticket: id,
-                        link: ticket.link_id,
-                    },
-                    now.plus(SAFETY_DELAY),
-                    now,
-                )?;
+                let safety = FinishCreate {
+                    org,
+                    ticket: id,
+                    link: ticket.link_id,
+                };
+                enqueue_at(tx, &safety, now.plus(SAFETY_DELAY), now)?;
             }
             Ok::<_, TicketError>(())
         })
@@ -177,7 +228,12 @@ pub async fn retry(app: &App, org: OrgId, id: TicketId) -> Result<Ticket, Ticket
     finish_or_wait(app, org, id, None).await
 }
 
-async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Ticket, TicketError> {
+/// The ticket of this request, and whether it was asked for before and is still being made.
+async fn put_intent(
+    app: &App,
+    new: NewTicket,
+    project: &Project,
+) -> Result<(Ticket, bool), TicketError> {
     let (now, project) = (app.clock.now(), project.id);
     app.db
         .write(move |tx| {
@@ -197,7 +253,7 @@ async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Tick
                         _ => false,
                     };
                     if !again {
-                        return Ok(known);
+                        return Ok((known, true));
                     }
                     store::find(tx, new.org, known.id)?.ok_or(TicketError::NotFound)?
                 }
@@ -209,15 +265,17 @@ async fn put_intent(app: &App, new: NewTicket, project: &Project) -> Result<Tick
                 link: new.link,
             };
             enqueue_at(tx, &safety, now.plus(SAFETY_DELAY), now)?;
-            Ok::<_, TicketError>(ticket)
+            Ok::<_, TicketError>((ticket, false))
         })
         .await
 }
 
 /// How finishing went.
 pub(super) enum Finish {
-    /// It is linked, refused, or was before.
+    /// It is linked or was before.
     Ended(Box<Ticket>),
+    /// The tracker refused it just now, for this reason.
+    Refused(TicketError),
     /// Somebody else is at it.
     Taken,
 }
@@ -239,6 +297,7 @@ async fn finish_or_wait(
                     _ => Ok(*ticket),
                 };
             }
+            Finish::Refused(error) => return Err(error),
             Finish::Taken if started.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(250)).await
             }
@@ -271,43 +330,77 @@ pub(super) async fn finish(
     // One claim is one call, so two calls of this process do not take it from each other either.
     let owner = format!("{}:{}", app.cache::<ProcessName>().0, random_hex(4));
     let Some(ticket) = claim(app, org, id, &owner).await? else {
-        let ticket = app
-            .db
-            .read(move |conn| store::find(conn, org, id)?.ok_or(TicketError::NotFound))
-            .await?;
+        let ticket = find(app, org, id).await?;
         return Ok(match ticket.state {
             TicketStatus::Pending => Finish::Taken,
             _ => Finish::Ended(Box::new(ticket)),
         });
     };
-    let done = finish_claimed(app, &ticket, &owner, backend).await;
-    match done {
-        Ok(made) => link_made(app, ticket, made)
-            .await
-            .map(|ticket| Finish::Ended(Box::new(ticket))),
-        Err(TicketError::Refused(reason)) => refuse(app, &ticket, reason)
-            .await
-            .map(|t| Finish::Ended(Box::new(t))),
-        Err(TicketError::Field(_, reason)) => refuse(app, &ticket, reason.into_owned())
-            .await
-            .map(|t| Finish::Ended(Box::new(t))),
+    let done = tokio::select! {
+        done = finish_claimed(app, &ticket, &owner, backend) => done,
+        () = keep_claim(app, org, id, &owner) => Err(TicketError::Pending),
+    };
+    let (error, reason) = match done {
+        Ok(made) => {
+            return link_made(app, ticket, made)
+                .await
+                .map(|ticket| Finish::Ended(Box::new(ticket)));
+        }
         Err(TicketError::NotFound) => {
             let reason = "The connection to this workspace was removed.".to_owned();
-            refuse(app, &ticket, reason)
-                .await
-                .map(|t| Finish::Ended(Box::new(t)))
+            (TicketError::Refused(reason.clone()), reason)
         }
-        Err(error) => {
-            let text = match &error {
-                TicketError::Busy(text, _) => text.clone(),
-                _ => "No answer in time; looking whether the ticket was made.".to_owned(),
-            };
-            app.db
-                .write(move |tx| {
-                    Ok::<_, TicketError>(store::release(tx, org, id, &owner, Some(&text))?)
-                })
-                .await?;
-            Err(error)
+        Err(error) => match &error {
+            TicketError::Refused(reason) => (TicketError::Refused(reason.clone()), reason.clone()),
+            TicketError::Field(_, reason) => {
+                let reason = reason.clone().into_owned();
+                (error, reason)
+            }
+            TicketError::Fields(fields) => {
+                let reason = super::fields_text(fields);
+                (error, reason)
+            }
+            later => {
+                let text = match later {
+                    TicketError::Busy(text, _) => text.clone(),
+                    _ => "No answer in time; looking whether the ticket was made.".to_owned(),
+                };
+                release(app, org, id, owner, text).await?;
+                return Err(error);
+            }
+        },
+    };
+    refuse(app, &ticket, reason).await?;
+    Ok(Finish::Refused(error))
+}
+
+/// Lets others finish the ticket.
+async fn release(
+    app: &App,
+    org: OrgId,
+    id: TicketId,
+    owner: String,
+    why: String,
+) -> Result<(), TicketError> {
+    app.db
+        .write(move |tx| Ok(store::release(tx, org, id, &owner, Some(&why))?))
+        .await
+}
+
+/// Renews a claim while its holder works. Ends when the claim is lost: taken by another, or not renewed in time
+/// because the database does not answer.
+async fn keep_claim(app: &App, org: OrgId, id: TicketId, owner: &str) {
+    let mut renewed = tokio::time::Instant::now();
+    while renewed.elapsed() < LEASE {
+        tokio::time::sleep(BEAT).await;
+        let (owner, until) = (owner.to_owned(), app.clock.now().plus(LEASE));
+        let beat = app
+            .db
+            .write(move |tx| Ok::<_, TicketError>(store::extend(tx, org, id, &owner, until)?));
+        match beat.await {
+            Ok(true) => renewed = tokio::time::Instant::now(),
+            Ok(false) => return,
+            Err(_) => {}
         }
     }
 }
@@ -333,7 +426,7 @@ async fn claim(
                 id,
                 &owner,
                 process.as_deref(),
-                CLAIM,
+                LEASE,
                 now,
             )?)
         })
@@ -381,9 +474,16 @@ async fn note_attempt(
     at: Option<Micros>,
 ) -> Result<(), TicketError> {
     let (org, id, owner) = (ticket.org_id, ticket.id, owner.to_owned());
+    let until = app.clock.now().plus(LEASE);
     let still_ours = app
         .db
-        .write(move |tx| Ok::<_, TicketError>(store::note_attempt(tx, org, id, &owner, at)?))
+        .write(move |tx| {
+            // The lease covers the call that follows, from now.
+            Ok::<_, TicketError>(
+                store::note_attempt(tx, org, id, &owner, at)?
+                    && store::extend(tx, org, id, &owner, until)?,
+            )
+        })
         .await?;
     if still_ours {
         Ok(())

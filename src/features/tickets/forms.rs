@@ -1,9 +1,8 @@
 //! What the forms offer and start with (sentry.md §7.4, §7.5, §15.7).
 
-use std::borrow::Cow;
-
 use serde_json::{Value, json};
 
+use super::backend::{FieldKind, FormField};
 use super::store;
 use crate::app::App;
 use crate::error::AppResult;
@@ -13,23 +12,8 @@ use crate::features::links::{self, LinkId, RepoStatus};
 use crate::kit::db::Conn;
 use crate::sentry::text;
 
-/// Kinds of a Bitbucket issue: value and label.
-pub const ISSUE_TYPES: &[(&str, &str)] = &[
-    ("bug", "Bug"),
-    ("enhancement", "Enhancement"),
-    ("proposal", "Proposal"),
-    ("task", "Task"),
-];
-/// Priorities of a Bitbucket issue: value and label.
-pub const PRIORITIES: &[(&str, &str)] = &[
-    ("trivial", "Trivial"),
-    ("minor", "Minor"),
-    ("major", "Major"),
-    ("critical", "Critical"),
-    ("blocker", "Blocker"),
-];
-/// Longest title, in characters.
-pub(super) const MAX_TITLE: usize = 255;
+/// Longest title that is proposed, in characters.
+const MAX_TITLE: usize = 255;
 /// Longest text form of an event, in bytes.
 const MAX_EVENT_TEXT: usize = 30_000;
 
@@ -83,7 +67,8 @@ pub fn repo_choices(
 ) -> AppResult<(Vec<String>, String)> {
     let mut names: Vec<_> = links::repos_of_link(conn, org, link)?
         .into_iter()
-        .filter(|repo| repo.status == RepoStatus::Active)
+        // One whose tracker is off is not proposed; typing its name still asks Bitbucket, which may know better.
+        .filter(|repo| repo.status == RepoStatus::Active && repo.has_tracker != Some(false))
         .map(|repo| repo.name)
         .collect();
     names.sort();
@@ -110,6 +95,19 @@ pub struct Fields {
     pub repo: String,
     /// Title and description to start with.
     pub text: DefaultText,
+    /// The tracker's form.
+    pub form: &'static [FormField],
+}
+
+impl DefaultText {
+    /// What a field of the form starts with.
+    pub(super) fn of<'a>(&'a self, field: &FormField) -> &'a str {
+        match field.name {
+            "title" => &self.title,
+            "description" => &self.description,
+            _ => field.default,
+        }
+    }
 }
 
 impl Fields {
@@ -124,21 +122,22 @@ impl Fields {
     /// `createIssueConfig`.
     #[must_use]
     pub fn create(&self) -> Value {
-        let choices = |list: &[(&str, &str)]| {
-            list.iter()
-                .map(|(value, label)| json!([value, label]))
-                .collect::<Vec<_>>()
-        };
-        json!([
-            self.repo_field(),
-            { "name": "title", "label": "Title", "type": "string", "required": true, "default": self.text.title },
-            { "name": "description", "label": "Description", "type": "textarea", "autosize": true, "maxRows": 10,
-              "default": self.text.description },
-            { "name": "issue_type", "label": "Issue type", "type": "select", "default": "bug",
-              "choices": choices(ISSUE_TYPES) },
-            { "name": "priority", "label": "Priority", "type": "select", "default": "trivial",
-              "choices": choices(PRIORITIES) },
-        ])
+        let own = self.form.iter().map(|field| {
+            let (name, label, default) = (field.name, field.label, self.text.of(field));
+            match field.kind {
+                FieldKind::Line(_) => {
+                    json!({ "name": name, "label": label, "type": "string", "required": true, "default": default })
+                }
+                FieldKind::Text(_) => json!({
+                    "name": name, "label": label, "type": "textarea", "autosize": true, "maxRows": 10,
+                    "default": default,
+                }),
+                FieldKind::Choice(choices) => {
+                    json!({ "name": name, "label": label, "type": "select", "default": default, "choices": choices })
+                }
+            }
+        });
+        std::iter::once(self.repo_field()).chain(own).collect()
     }
 
     /// `linkIssueConfig`.
@@ -152,13 +151,4 @@ impl Fields {
               "help": "Leave blank if you don't want to add a comment to the Bitbucket issue." },
         ])
     }
-}
-
-/// A value of a closed list, or what to say.
-pub(super) fn one_of(list: &[(&str, &str)], value: &str) -> Result<String, Cow<'static, str>> {
-    if list.iter().any(|(known, _)| *known == value) {
-        return Ok(value.to_owned());
-    }
-    let known: Vec<_> = list.iter().map(|(value, _)| *value).collect();
-    Err(format!("Choose one of: {}.", known.join(", ")).into())
 }

@@ -51,6 +51,7 @@ impl Job for FinishCreate {
     async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
         match create::finish(&app, self.org, self.ticket, None).await {
             Ok(Finish::Ended(_)) => Ok(Verdict::Done),
+            Ok(Finish::Refused(error)) => verdict(error),
             Ok(Finish::Taken) => Ok(again("somebody else is finishing it", None)),
             Err(error) => verdict(error),
         }
@@ -150,10 +151,12 @@ fn again(reason: &str, after: Option<Duration>) -> Verdict {
     }
 }
 
-fn verdict(error: TicketError) -> anyhow::Result<Verdict> {
+/// What a job does about an error.
+pub(super) fn verdict(error: TicketError) -> anyhow::Result<Verdict> {
     Ok(match error {
         TicketError::NotFound => Verdict::Drop("the ticket or its link is gone".into()),
         TicketError::Field(field, text) => Verdict::Drop(format!("{field}: {text}")),
+        TicketError::Fields(fields) => Verdict::Drop(super::fields_text(&fields)),
         TicketError::Refused(text) => Verdict::Drop(text),
         TicketError::AlreadyLinked => Verdict::Done,
         TicketError::Pending => again("no answer in time", Some(Duration::from_secs(10))),

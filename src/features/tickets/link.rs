@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::backend::RemoteTicket;
-use super::create::log_linked;
-use super::store::{self, Made, NewTicket, Ticket};
+use super::comments::{self, BY_LINKING, PostComment};
+use super::create::{SAFETY_DELAY, log_linked};
+use super::store::{self, Comment, Made, NewTicket, Ticket};
 use super::{TicketError, TicketId, TicketStatus, backends};
 use crate::app::App;
 use crate::features::accounts::{Org, OrgId, Project};
 use crate::features::groups::{self, Activity, ActivityKind, Actor, Group, GroupId};
 use crate::features::links::{LinkId, RepoId};
+use crate::kit::clock::Micros;
 use crate::kit::crypto::random_hex;
+use crate::kit::db::Tx;
+use crate::kit::jobs::enqueue_at;
 use crate::sentry::text;
 
 /// Longest comment that is taken, in bytes.
@@ -74,19 +78,25 @@ pub async fn link(
     let repo = form.repo.trim().to_owned();
     let opened = backends::open(app, org.id, link, &repo).await?;
     let backend = opened.backend;
+    if !backend.capabilities().link {
+        return Err(TicketError::Refused(
+            "Issues of this tracker cannot be linked.".into(),
+        ));
+    }
     let remote = backend.get(number).await?;
     let url = backend.url(number);
+    let mut comment = text::clean(&form.comment).into_owned();
+    text::cut_bytes(&mut comment, MAX_COMMENT);
     let place = Place {
         link,
         repo,
         row: opened.repo,
         url,
+        comment: Some(comment).filter(|comment| !comment.trim().is_empty()),
     };
-    let ticket = store_link(app, org.id, group, project, place, remote, actor).await?;
-    let mut comment = text::clean(&form.comment).into_owned();
-    text::cut_bytes(&mut comment, MAX_COMMENT);
-    if !comment.trim().is_empty() {
-        backend.comment(number, &comment).await?;
+    let (ticket, comment) = store_link(app, org.id, group, project, place, remote, actor).await?;
+    if let Some(comment) = comment {
+        comments::post_now(app, backend.as_ref(), &ticket, &comment).await?;
     }
     Ok(ticket)
 }
@@ -97,6 +107,7 @@ struct Place {
     repo: String,
     row: Option<RepoId>,
     url: String,
+    comment: Option<String>,
 }
 
 async fn store_link(
@@ -107,12 +118,13 @@ async fn store_link(
     place: Place,
     remote: RemoteTicket,
     actor: &Actor,
-) -> Result<Ticket, TicketError> {
+) -> Result<(Ticket, Option<Comment>), TicketError> {
     let Place {
         link,
         repo,
         row,
         url,
+        comment,
     } = place;
     let (group, project, actor, now) = (group.id, project.id, actor.clone(), app.clock.now());
     app.db
@@ -160,9 +172,36 @@ async fn store_link(
             };
             log_linked(tx, &for_group, &made, false, &actor, now)?;
             store::set_default(tx, org, link, project, "repo", &repo)?;
-            store::find(tx, org, ticket.id)?.ok_or(TicketError::NotFound)
+            let comment = match &comment {
+                Some(text) => Some(put_comment(tx, &for_group, &made, text, now)?),
+                None => None,
+            };
+            let ticket = store::find(tx, org, ticket.id)?.ok_or(TicketError::NotFound)?;
+            Ok((ticket, comment))
         })
         .await
+}
+
+/// Writes down what the person says on the ticket, with a safety job: once the link is there the comment comes too.
+fn put_comment(
+    tx: &mut Tx<'_>,
+    ticket: &Ticket,
+    made: &Made,
+    text: &str,
+    now: Micros,
+) -> Result<Comment, TicketError> {
+    let (marker, body) = comments::with_marker(text, &made.url);
+    let reason = format!("{BY_LINKING}{}:{}", ticket.group_id, now.0);
+    let (comment, _) =
+        store::put_comment(tx, ticket.org_id, ticket.id, &reason, &marker, &body, now)?;
+    let safety = PostComment {
+        org: ticket.org_id,
+        ticket: ticket.id,
+        comment: comment.id,
+        link: ticket.link_id,
+    };
+    enqueue_at(tx, &safety, now.plus(SAFETY_DELAY), now)?;
+    Ok(comment)
 }
 
 /// Takes a ticket off a group; nothing is deleted in the tracker. A pending or refused one is given up.

@@ -8,6 +8,7 @@
 pub mod api;
 mod backend;
 mod backends;
+mod comments;
 mod create;
 mod forms;
 mod jobs;
@@ -28,9 +29,12 @@ use crate::features::links::{self, LinkError};
 use crate::kit::db::{Conn, DbError};
 use crate::kit::ids::{row_id, text_enum};
 
-pub use backend::{BackendError, BoxFuture, TicketBackend, TicketState};
+pub use backend::{
+    BackendError, BoxFuture, Capabilities, FieldKind, FormField, TicketBackend, TicketState,
+};
+pub use comments::PostComment;
 pub use create::{CreateForm, create, retry};
-pub use forms::{DefaultText, Fields, ISSUE_TYPES, PRIORITIES, default_text, repo_choices};
+pub use forms::{DefaultText, Fields, default_text, repo_choices};
 pub use jobs::{FinishCreate, ResumePending, SyncStatus};
 pub use link::{LinkForm, link, unlink};
 pub use store::{Badge, Ticket, badges_of, list_of_group, list_of_link};
@@ -67,6 +71,8 @@ text_enum! {
 pub enum TicketError {
     /// A field of the form is wrong.
     Field(&'static str, Cow<'static, str>),
+    /// The tracker does not take these fields, by the name of the field, or `non_field_errors`.
+    Fields(Vec<(&'static str, String)>),
     /// The tracker, or the state of the connection, says no; the text says why and what to do.
     Refused(String),
     /// The group has this ticket already.
@@ -114,6 +120,7 @@ impl From<BackendError> for TicketError {
     fn from(error: BackendError) -> Self {
         match error {
             BackendError::Refused(text) | BackendError::TrackerGone(text) => Self::Refused(text),
+            BackendError::Fields(fields) => Self::Fields(fields),
             BackendError::NotFound => {
                 Self::Refused("There is no such issue in this repository.".into())
             }
@@ -125,6 +132,18 @@ impl From<BackendError> for TicketError {
     }
 }
 
+/// Refused fields in one line, for where there is no form to show them in.
+fn fields_text(fields: &[(&'static str, String)]) -> String {
+    let parts: Vec<_> = fields
+        .iter()
+        .map(|(field, text)| match *field {
+            backend::NO_FIELD => text.clone(),
+            field => format!("{}: {text}", field.replace('_', " ")),
+        })
+        .collect();
+    parts.join("; ")
+}
+
 /// What a caller is told to wait when the other side did not say.
 const RETRY_SECS: u64 = 10;
 
@@ -133,6 +152,17 @@ impl From<TicketError> for AppError {
     fn from(error: TicketError) -> Self {
         match error {
             TicketError::Field(field, text) => Self::field(field, text),
+            TicketError::Fields(fields) => {
+                let text = fields_text(&fields);
+                let mut body = serde_json::Map::new();
+                for (field, text) in fields {
+                    let texts = body.entry(field).or_insert_with(|| json!([]));
+                    if let Some(texts) = texts.as_array_mut() {
+                        texts.push(json!(text));
+                    }
+                }
+                Self::invalid(text).with_body(body.into())
+            }
             TicketError::Refused(text) => {
                 let body = json!({ "non_field_errors": [text] });
                 Self::invalid(text).with_body(body)

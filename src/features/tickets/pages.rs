@@ -3,127 +3,28 @@
 
 mod forms;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::api::{require_ticket, search_url};
-use super::forms as defaults;
-use super::forms::{ISSUE_TYPES, PRIORITIES};
+use super::api::require_ticket;
 use super::store::{self, Ticket};
-use super::{CreateForm, LinkForm, TicketError, TicketId, TicketStatus};
+use super::{TicketError, TicketId, TicketStatus};
+use forms::{Action, FormPart, Start, Wrong};
 pub use forms::{create_page, create_submit, link_page, link_submit};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    CsrfForm, Flash, Nothing, Org, OrgAccess, OrgId, Project, Scope, Shell, SignedIn, need,
-    redirect_with,
+    CsrfForm, Flash, Nothing, Org, OrgAccess, OrgId, Scope, Shell, SignedIn, need, redirect_with,
 };
 use crate::features::groups::pages as group_pages;
 use crate::features::groups::{
-    Actor, DetailView, EventRow, Group, GroupAccess, GroupId, TicketBadge, detail_view,
+    Actor, DetailView, EventRow, GroupAccess, GroupId, TicketBadge, detail_view,
 };
-use crate::features::links::{self, Link, LinkId, LinkStatus};
 use crate::kit::clock::Micros;
 use crate::kit::db::Conn;
-
-/// A choice of a select.
-#[derive(Debug, Clone, Serialize)]
-struct Choice {
-    value: String,
-    label: String,
-}
-
-impl Choice {
-    fn list(known: &[(&str, &str)]) -> Vec<Self> {
-        known
-            .iter()
-            .map(|(value, label)| Self {
-                value: (*value).to_owned(),
-                label: (*label).to_owned(),
-            })
-            .collect()
-    }
-}
-
-/// A connected workspace.
-#[derive(Debug, Clone, Serialize)]
-struct Integration {
-    id: String,
-    name: String,
-}
-
-impl From<&Link> for Integration {
-    fn from(link: &Link) -> Self {
-        Self {
-            id: link.id.to_string(),
-            name: link.name.clone(),
-        }
-    }
-}
-
-/// What was wrong with a form: by field, and as a whole.
-#[derive(Debug, Clone, Default, Serialize)]
-struct Wrong {
-    errors: BTreeMap<&'static str, String>,
-    form_error: Option<String>,
-}
-
-impl Wrong {
-    fn field(field: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            errors: BTreeMap::from([(field, text.into())]),
-            form_error: None,
-        }
-    }
-
-    fn form(text: impl Into<String>) -> Self {
-        Self {
-            errors: BTreeMap::new(),
-            form_error: Some(text.into()),
-        }
-    }
-}
-
-/// What both forms have.
-#[derive(Debug, Clone, Serialize)]
-struct FormPart<V> {
-    integration: Integration,
-    integrations: Vec<Integration>,
-    search_url: String,
-    client_key: String,
-    repos: Vec<Choice>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    issue_types: Vec<Choice>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    priorities: Vec<Choice>,
-    values: V,
-    #[serde(flatten)]
-    wrong: Wrong,
-}
-
-/// Values of the form that creates; also what it sends.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct CreateValues {
-    repo: String,
-    title: String,
-    description: String,
-    issue_type: String,
-    priority: String,
-}
-
-/// Values of the form that links; also what it sends.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct LinkValues {
-    repo: String,
-    external_issue: String,
-    comment: String,
-}
 
 /// A ticket in the panel.
 #[derive(Debug, Clone, Serialize)]
@@ -189,8 +90,8 @@ struct Panel {
     is_pending: bool,
     reason: Option<String>,
     items: Vec<Item>,
-    create: Option<FormPart<CreateValues>>,
-    link: Option<FormPart<LinkValues>>,
+    create: Option<FormPart>,
+    link: Option<FormPart>,
 }
 
 #[derive(Serialize)]
@@ -198,143 +99,6 @@ struct DetailPage {
     #[serde(flatten)]
     view: DetailView,
     tickets: Panel,
-}
-
-#[derive(Serialize)]
-struct GroupPart {
-    id: String,
-    short_id: String,
-    title: String,
-}
-
-#[derive(Serialize)]
-struct FormPage<V> {
-    group: GroupPart,
-    reason: Option<String>,
-    form: Option<FormPart<V>>,
-}
-
-/// What the forms start with, as far as the database knows.
-struct Start {
-    link: Link,
-    links: Vec<Link>,
-    repos: Vec<String>,
-    repo: String,
-}
-
-impl Start {
-    /// The chosen workspace, else the first that can be used; or why there is none.
-    fn read(
-        conn: &mut Conn,
-        org: &Org,
-        project: &Project,
-        wanted: Option<LinkId>,
-    ) -> AppResult<Result<Self, String>> {
-        let all = links::list_links(conn, org.id)?;
-        let usable: Vec<Link> = all
-            .iter()
-            .filter(|link| link.status == LinkStatus::Active)
-            .cloned()
-            .collect();
-        let chosen = usable
-            .iter()
-            .find(|link| Some(link.id) == wanted)
-            .or(usable.first())
-            .cloned();
-        let Some(link) = chosen else {
-            return Ok(Err(match all.first() {
-                Some(link) => link
-                    .status_reason
-                    .clone()
-                    .unwrap_or_else(|| "The connection is disabled.".to_owned()),
-                None => "Connect a Bitbucket workspace to create issues from here.".to_owned(),
-            }));
-        };
-        let (repos, repo) = defaults::repo_choices(conn, org.id, link.id, project)?;
-        Ok(Ok(Self {
-            link,
-            links: usable,
-            repos,
-            repo,
-        }))
-    }
-
-    fn form<V>(
-        &self,
-        org: &Org,
-        client_key: Option<String>,
-        values: V,
-        repo: &str,
-        wrong: Wrong,
-    ) -> FormPart<V> {
-        let mut repos = self.repos.clone();
-        // A repository that was searched for stays chosen when the form comes back.
-        if !repo.is_empty() && !repos.iter().any(|known| known == repo) {
-            repos.insert(0, repo.to_owned());
-        }
-        FormPart {
-            integration: (&self.link).into(),
-            integrations: self.links.iter().map(Into::into).collect(),
-            search_url: search_url(org, self.link.id),
-            client_key: client_key
-                .filter(|key| !key.is_empty())
-                .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-            repos: repos
-                .into_iter()
-                .map(|name| Choice {
-                    label: name.clone(),
-                    value: name,
-                })
-                .collect(),
-            issue_types: Vec::new(),
-            priorities: Vec::new(),
-            values,
-            wrong,
-        }
-    }
-
-    fn create_form(
-        &self,
-        org: &Org,
-        key: Option<String>,
-        values: CreateValues,
-        wrong: Wrong,
-    ) -> FormPart<CreateValues> {
-        let repo = values.repo.clone();
-        let mut form = self.form(org, key, values, &repo, wrong);
-        form.issue_types = Choice::list(ISSUE_TYPES);
-        form.priorities = Choice::list(PRIORITIES);
-        form
-    }
-
-    fn link_form(
-        &self,
-        org: &Org,
-        key: Option<String>,
-        values: LinkValues,
-        wrong: Wrong,
-    ) -> FormPart<LinkValues> {
-        let repo = values.repo.clone();
-        self.form(org, key, values, &repo, wrong)
-    }
-}
-
-fn first_values(
-    app: &App,
-    conn: &mut Conn,
-    org: &Org,
-    group: &Group,
-    project: &Project,
-    repo: &str,
-) -> AppResult<CreateValues> {
-    let text = defaults::default_text(app, conn, org, group, project)?;
-    Ok(CreateValues {
-        repo: repo.to_owned(),
-        title: text.title,
-        description: text.description,
-        issue_type: "bug".to_owned(),
-        priority: "trivial".to_owned(),
-    })
 }
 
 fn may_write<R>(access: &GroupAccess<R>) -> bool {
@@ -348,10 +112,7 @@ fn shell(
     org: &Org,
     signed_in: &SignedIn,
 ) -> Shell {
-    Shell::new(app, req, title, "errors")
-        .user(&signed_in.user)
-        .org(org)
-        .orgs(signed_in.orgs.iter().map(|(org, _)| org))
+    Shell::of_org(app, req, title, "errors", org, signed_in)
 }
 
 fn page_of(org: &Org, group: GroupId) -> String {
@@ -440,13 +201,16 @@ async fn panel<R>(app: &App, access: &GroupAccess<R>, can_write: bool) -> AppRes
             };
             match Start::read(conn, &org, &project, None)? {
                 Ok(start) if can_write => {
-                    let values = first_values(&state, conn, &org, &group, &project, &start.repo)?;
-                    let link = LinkValues {
-                        repo: start.repo.clone(),
-                        ..LinkValues::default()
-                    };
-                    panel.create = Some(start.create_form(&org, None, values, Wrong::default()));
-                    panel.link = Some(start.link_form(&org, None, link, Wrong::default()));
+                    for (action, form) in [
+                        (Action::Create, &mut panel.create),
+                        (Action::Link, &mut panel.link),
+                    ] {
+                        if start.offers(action) {
+                            let values =
+                                start.first_values(&state, conn, &org, &group, &project, action)?;
+                            *form = Some(start.form(&org, action, None, values, Wrong::default()));
+                        }
+                    }
                 }
                 Ok(_) => {}
                 Err(reason) => panel.reason = Some(reason),
@@ -505,7 +269,7 @@ pub async fn unlink_submit(
     }
 }
 
-/// `POST …/tickets/{ticket}/retry/`: tries a refused ticket again, as it was asked for.
+/// `POST …/tickets/{ticket}/retry/`: tries again what was refused: making the ticket, or telling it of its error.
 ///
 /// # Errors
 /// 404 for a ticket that this error does not have.
@@ -517,15 +281,18 @@ pub async fn retry_submit(
 ) -> AppResult<HttpResponse> {
     let ticket = ticket_of(&app, &req, &access).await?;
     let to = page_of(&access.org, access.group.id);
-    let made = super::retry(&app, access.org.id, ticket.id).await;
-    match forms::outcome(&app, &to, made, "created")? {
-        Ok(answer) => Ok(answer),
-        Err(wrong) => {
-            let text = wrong
-                .form_error
-                .or_else(|| wrong.errors.into_values().next())
-                .unwrap_or_default();
-            Ok(redirect_with(&app, &to, &Flash::error(text)))
+    let exists = matches!(ticket.state, TicketStatus::Linked | TicketStatus::Gone);
+    let tried = super::retry(&app, access.org.id, access.group.id, ticket.id).await;
+    let tried = match tried {
+        Err(TicketError::Busy(text, _)) if exists => {
+            let text = format!("Not yet. {text}");
+            return Ok(redirect_with(&app, &to, &Flash::warn(text)));
         }
+        tried => tried,
+    };
+    let done = if exists { "in step again" } else { "created" };
+    match forms::outcome(&app, &to, tried, done)? {
+        Ok(answer) => Ok(answer),
+        Err(wrong) => Ok(redirect_with(&app, &to, &Flash::error(wrong.into_text()))),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
+use super::comments::BY_LINKING;
 use super::{BackendKind, TicketId, TicketStatus};
 use crate::features::accounts::{OrgId, ProjectId};
 use crate::features::groups::GroupId;
@@ -255,6 +256,26 @@ pub(super) fn note_attempt(
             .filter(tickets::busy_owner.eq(owner)),
     )
     .set(tickets::attempted_at.eq(attempted_at))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Renews the right to finish. False when it is lost, or the ticket is not pending any more.
+pub(super) fn extend(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    owner: &str,
+    until: Micros,
+) -> QueryResult<bool> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq(TicketStatus::Pending))
+            .filter(tickets::busy_owner.eq(owner)),
+    )
+    .set(tickets::busy_until.eq(Some(until)))
     .execute(tx.conn())
     .map(|count| count == 1)
 }
@@ -556,6 +577,33 @@ pub(super) fn put_comment(
     Ok((comment, inserted == 1))
 }
 
+/// A comment that is written down.
+pub(super) fn find_comment(conn: &mut Conn, org: OrgId, id: i64) -> QueryResult<Option<Comment>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::id.eq(id))
+        .select(Comment::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// The comments of a ticket that have not arrived, of the reasons that begin with `prefix`; oldest first.
+pub(super) fn unposted(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+    prefix: &str,
+) -> QueryResult<Vec<Comment>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.like(format!("{prefix}%")))
+        .filter(ticket_comments::remote_id.is_null())
+        .order(ticket_comments::id)
+        .select(Comment::as_select())
+        .load(conn)
+}
+
 /// Notes the id that a comment has on the other side.
 pub(super) fn set_posted(
     tx: &mut Tx<'_>,
@@ -577,7 +625,7 @@ pub(super) fn set_posted(
     .map(drop)
 }
 
-/// The reason of the newest comment that was written down for a ticket, posted or not.
+/// The reason of the newest comment on its group's status that was written down for a ticket, posted or not.
 pub(super) fn last_reason(
     conn: &mut Conn,
     org: OrgId,
@@ -586,6 +634,7 @@ pub(super) fn last_reason(
     ticket_comments::table
         .filter(ticket_comments::org_id.eq(org))
         .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.not_like(format!("{BY_LINKING}%")))
         .order(ticket_comments::id.desc())
         .select(ticket_comments::reason)
         .first(conn)
@@ -607,6 +656,28 @@ pub(super) fn set_error(
     )
     .set((
         tickets::last_error.eq(Some(error)),
+        tickets::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// A ticket that exists counts as in order again, whatever was said of it.
+pub(super) fn clear_error(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: TicketId,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        tickets::table
+            .filter(tickets::org_id.eq(org))
+            .filter(tickets::id.eq(id))
+            .filter(tickets::state.eq_any([TicketStatus::Linked, TicketStatus::Gone])),
+    )
+    .set((
+        tickets::state.eq(TicketStatus::Linked),
+        tickets::last_error.eq(None::<String>),
         tickets::updated_at.eq(now),
     ))
     .execute(tx.conn())

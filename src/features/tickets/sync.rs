@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::backend::{BackendError, TicketBackend, TicketState};
+use super::comments::{Failed, post, post_missing, with_marker};
 use super::store::{self, Ticket};
 use super::{TicketError, TicketStatus, backends};
 use crate::app::App;
@@ -10,7 +11,6 @@ use crate::features::accounts::{self, Org, OrgId, Project};
 use crate::features::groups::{self, Group, GroupId, GroupStatus};
 use crate::features::links::{self, LinkId};
 use crate::features::releases;
-use crate::kit::crypto::random_hex;
 use crate::kit::db::Conn;
 use crate::sentry::text;
 
@@ -201,23 +201,6 @@ async fn tell(app: &App, ticket: &Ticket, change: &Change) -> Result<(), TicketE
     }
 }
 
-enum Failed {
-    Tracker(BackendError),
-    Us(TicketError),
-}
-
-impl From<BackendError> for Failed {
-    fn from(error: BackendError) -> Self {
-        Self::Tracker(error)
-    }
-}
-
-impl From<TicketError> for Failed {
-    fn from(error: TicketError) -> Self {
-        Self::Us(error)
-    }
-}
-
 async fn tell_through(
     app: &App,
     backend: &dyn TicketBackend,
@@ -225,7 +208,7 @@ async fn tell_through(
     number: i64,
     change: &Change,
 ) -> Result<(), Failed> {
-    comment_once(app, backend, ticket, number, change).await?;
+    comment_once(app, backend, ticket, change).await?;
     let remote = backend.get(number).await?;
     let done = remote
         .state
@@ -237,7 +220,7 @@ async fn tell_through(
         TicketState::Resolved => ("resolved", !done),
         TicketState::Open => ("open", done),
     };
-    if differs {
+    if differs && backend.capabilities().set_state {
         backend.set_state(number, change.state).await?;
     }
     let shown = match remote.state {
@@ -264,7 +247,6 @@ async fn comment_once(
     app: &App,
     backend: &dyn TicketBackend,
     ticket: &Ticket,
-    number: i64,
     change: &Change,
 ) -> Result<(), Failed> {
     let (org, id, reason, now) = (
@@ -273,10 +255,8 @@ async fn comment_once(
         change.reason.clone(),
         app.clock.now(),
     );
-    let marker = format!("tb-{}", random_hex(10));
-    let url = ticket.url.clone().unwrap_or_default();
-    let body = format!("{}\n\n[{marker}]({url}#{marker})", change.text);
-    let (comment, new) = app
+    let (marker, body) = with_marker(&change.text, ticket.url.as_deref().unwrap_or_default());
+    let (comment, fresh) = app
         .db
         .write(move |tx| {
             Ok::<_, TicketError>(store::put_comment(
@@ -284,24 +264,47 @@ async fn comment_once(
             )?)
         })
         .await?;
-    if comment.remote_id.is_some() {
-        return Ok(());
+    post(app, backend, ticket, &comment, fresh).await
+}
+
+/// Tells a ticket again what it did not take: comments that are missing, then its group's status. One that was lost
+/// on the other side is looked for first.
+///
+/// # Errors
+/// [`TicketError::Refused`] when it is refused again; the reason is then beside the ticket as before.
+pub(super) async fn tell_again(
+    app: &App,
+    group: GroupId,
+    ticket: &Ticket,
+) -> Result<(), TicketError> {
+    let (org, id, now) = (ticket.org_id, ticket.id, app.clock.now());
+    let missing = async {
+        let backend = backends::open_for(app, ticket).await?;
+        if let (TicketStatus::Gone, Some(number)) = (ticket.state, ticket.number) {
+            backend.get(number).await?;
+        }
+        post_missing(app, backend.as_ref(), ticket).await
+    };
+    match missing.await.map_err(TicketError::from) {
+        Err(TicketError::Refused(text)) => {
+            let reason = text.clone();
+            app.db
+                .write(move |tx| Ok::<_, TicketError>(store::set_error(tx, org, id, &reason, now)?))
+                .await?;
+            return Err(TicketError::Refused(text));
+        }
+        done => done?,
     }
-    let found = if new {
-        None
-    } else {
-        backend.find_comment(number, &comment.marker).await?
-    };
-    let remote_id = match found {
-        Some(remote_id) => remote_id,
-        None => backend.comment(number, &comment.body).await?,
-    };
     app.db
-        .write(move |tx| {
-            Ok::<_, TicketError>(store::set_posted(tx, org, comment.id, &remote_id, now)?)
-        })
+        .write(move |tx| Ok::<_, TicketError>(store::clear_error(tx, org, id, now)?))
         .await?;
-    Ok(())
+    sync_group(app, org, group).await?;
+    let told = app
+        .db
+        .read(move |conn| store::find(conn, org, id)?.ok_or(TicketError::NotFound))
+        .await?;
+    told.last_error
+        .map_or(Ok(()), |reason| Err(TicketError::Refused(reason)))
 }
 
 /// The other side has lost it: the link stays as a reference with the reason.

@@ -31,6 +31,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "components/shell.html",
     "components/ui.html",
     "accounts/_snippets.html",
+    "accounts/join.html",
     "accounts/first_owner.html",
     "accounts/projects.html",
     "accounts/settings.html",

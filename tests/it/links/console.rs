@@ -88,9 +88,25 @@ in_a_world! {
         let back = |to: &str| vec![("csrf", csrf.clone()), ("back", to.to_owned())];
         assert_eq!(post(&cookie, row("repair"), back("/o/acme/repos/")).await, (303, Some("/o/acme/repos/".into())));
         t.run_jobs().await;
+        let offered = |html: &str, verb: &str| html.contains(&format!("action=\"{}\"", row(verb)));
+        let (_, detail) = get(cookie.clone(), connection.clone()).await;
+        assert!(offered(&detail, "rotate") && !offered(&detail, "repair"), "a hook that works gets a new secret");
+        let (_, looked) = get(member_cookie.clone(), connection.clone()).await;
+        assert!(!offered(&looked, "rotate"));
+        assert_eq!(post(&member_cookie, row("rotate"), back("")).await.0, 403);
         assert_eq!(post(&cookie, row("rotate"), back("https://evil.example/")).await, (303, Some(connection.clone())));
         t.run_jobs().await;
         assert_eq!(world.secrets(&web).await.len(), 2);
+        // A hook that somebody broke is offered a repair instead.
+        bitbucket.add_fault(Fault::always("GET", "/hooks", status(403)));
+        assert_eq!(post(&cookie, row("repair"), back("")).await.0, 303);
+        t.run_jobs().await;
+        bitbucket.clear_faults();
+        let (_, broken) = get(cookie.clone(), connection.clone()).await;
+        assert!(offered(&broken, "repair") && !offered(&broken, "rotate"), "{broken}");
+        assert_eq!(post(&cookie, row("rotate"), back("")).await.0, 409);
+        assert_eq!(post(&cookie, row("repair"), back("")).await.0, 303);
+        t.run_jobs().await;
         assert_eq!(post(&member_cookie, row("remove"), back("")).await.0, 403);
         assert_eq!(post(&cookie, format!("/o/acme/connections/999/repos/{web}/remove/"), back("")).await.0, 404);
         assert_eq!(post(&cookie, row("remove"), back("//evil.example/")).await, (303, Some(connection.clone())));

@@ -1,18 +1,63 @@
 //! The issue tracker of a Bitbucket repository.
 
-use std::time::Duration;
-
 use crate::app::App;
 use crate::bitbucket::cloud::{Issue, IssueChange, NewIssue};
 use crate::bitbucket::{self, Cloud, Error, Kind, RepoRef};
 use crate::features::links::{Connected, Repo};
 use crate::features::tickets::TicketError;
 use crate::features::tickets::backend::{
-    BackendError, BoxFuture, Draft, RemoteTicket, TicketBackend, TicketState,
+    BackendError, BoxFuture, CALL_LIMIT, Capabilities, Draft, FieldKind, FormField, NO_FIELD,
+    RemoteTicket, TicketBackend, TicketState,
 };
 
-/// A person may be waiting, and a claim on the ticket must not run out meanwhile.
-const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// What an issue tracker of Bitbucket lets us do.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    create: true,
+    link: true,
+    comment: true,
+    set_state: true,
+    search: true,
+};
+
+/// The form of a new issue (sentry.md §15.7).
+pub(super) const FORM: &[FormField] = &[
+    FormField {
+        name: "title",
+        label: "Title",
+        kind: FieldKind::Line(255),
+        default: "",
+    },
+    FormField {
+        name: "description",
+        label: "Description",
+        kind: FieldKind::Text(60_000),
+        default: "",
+    },
+    FormField {
+        name: "issue_type",
+        label: "Issue type",
+        kind: FieldKind::Choice(&[
+            ("bug", "Bug"),
+            ("enhancement", "Enhancement"),
+            ("proposal", "Proposal"),
+            ("task", "Task"),
+        ]),
+        default: "bug",
+    },
+    FormField {
+        name: "priority",
+        label: "Priority",
+        kind: FieldKind::Choice(&[
+            ("trivial", "Trivial"),
+            ("minor", "Minor"),
+            ("major", "Major"),
+            ("critical", "Critical"),
+            ("blocker", "Blocker"),
+        ]),
+        default: "trivial",
+    },
+];
+
 /// Results of a search.
 const SEARCH_COUNT: usize = 25;
 
@@ -98,6 +143,24 @@ fn explain_list(error: &Error) -> BackendError {
     }
 }
 
+/// What Bitbucket says of the fields of a new issue, by the names of our form.
+fn explain_fields(error: &Error) -> Option<BackendError> {
+    if error.kind() != Kind::Invalid || error.fields().is_empty() {
+        return None;
+    }
+    let named = error.fields().iter().map(|(name, text)| {
+        let ours = match name.split('.').next().unwrap_or_default() {
+            "title" => "title",
+            "content" => "description",
+            "kind" => "issue_type",
+            "priority" => "priority",
+            _ => return (NO_FIELD, format!("{name}: {text}")),
+        };
+        (ours, text.clone())
+    });
+    Some(BackendError::Fields(named.collect()))
+}
+
 fn remote(issue: Issue) -> RemoteTicket {
     RemoteTicket {
         number: i64::try_from(issue.id).unwrap_or(i64::MAX),
@@ -113,17 +176,26 @@ fn issue_id(number: i64) -> u64 {
 }
 
 impl TicketBackend for BitbucketIssues {
+    fn capabilities(&self) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn form_fields(&self) -> &'static [FormField] {
+        FORM
+    }
+
     fn create<'a>(&'a self, draft: &'a Draft) -> BoxFuture<'a, Result<RemoteTicket, BackendError>> {
         Box::pin(async move {
+            let field = |name: &str| draft.fields.get(name).map_or("", String::as_str);
             let new = NewIssue {
                 title: &draft.title,
                 content: &draft.description,
-                kind: &draft.kind,
-                priority: &draft.priority,
+                kind: field("issue_type"),
+                priority: field("priority"),
             };
             match self.cloud.create_issue(&self.repo, &new).await {
                 Ok(issue) => Ok(remote(issue)),
-                Err(error) => Err(explain_list(&error)),
+                Err(error) => Err(explain_fields(&error).unwrap_or_else(|| explain_list(&error))),
             }
         })
     }

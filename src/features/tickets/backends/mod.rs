@@ -4,12 +4,33 @@ mod bitbucket;
 
 use std::sync::Arc;
 
-use super::TicketError;
-use super::backend::TicketBackend;
+use super::backend::{Capabilities, FormField, TicketBackend};
 use super::store::Ticket;
+use super::{BackendKind, TicketError};
 use crate::app::App;
 use crate::features::accounts::OrgId;
 use crate::features::links::{self, LinkId, Repo, RepoId};
+
+impl BackendKind {
+    /// Where the tickets of a link live.
+    pub(super) const fn of_link(_: &links::Link) -> Self {
+        Self::BitbucketIssues
+    }
+
+    /// What its trackers let us do; a form is shown before a repository is chosen.
+    pub(super) const fn capabilities(self) -> Capabilities {
+        match self {
+            Self::BitbucketIssues => bitbucket::CAPABILITIES,
+        }
+    }
+
+    /// The form that makes a ticket.
+    pub(super) const fn form_fields(self) -> &'static [FormField] {
+        match self {
+            Self::BitbucketIssues => bitbucket::FORM,
+        }
+    }
+}
 
 /// The tracker of a repository.
 pub(super) struct Opened {

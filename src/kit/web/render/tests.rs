@@ -22,7 +22,7 @@ const EVIL: &str = "\"'><hx-evil a=\"b\" c='d'>&";
 
 /// Fields whose words choose a branch or a class of a template; handlers take them from enums.
 const ENUMS: &[&str] = &[
-    "active", "kind", "level", "platform", "result", "state", "status", "verdict",
+    "active", "kind", "level", "platform", "result", "state", "status", "step", "verdict",
 ];
 
 struct Page {
@@ -389,7 +389,7 @@ fn pages_say_what_matters() {
     for (page, texts) in [
         (
             "accounts.settings",
-            &["not yet", "never", "Revoke"] as &[&str],
+            &["The only owner", "works once", "never", "Revoke"] as &[&str],
         ),
         (
             "groups.list",
