@@ -16,6 +16,7 @@
 mod support;
 
 mod accounts;
+mod bitbucket_judge;
 mod browser_story;
 mod connect_judge;
 mod deliveries;
