@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -54,6 +55,23 @@ pub(super) struct Door {
 struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    requests: AtomicUsize,
+}
+
+/// Counts a request for as long as it waits, also when its caller goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(requests: &'a AtomicUsize) -> Self {
+        requests.fetch_add(1, Ordering::Relaxed);
+        Self(requests)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -132,9 +150,9 @@ impl Door {
         state.inbound.len() + state.jobs.len()
     }
 
-    /// Closures of requests that wait now.
-    pub(super) fn queued_inbound(&self) -> usize {
-        self.queue.lock().inbound.len()
+    /// Requests that wait for their commit now, in the queue or in the batch that is being written.
+    pub(super) fn waiting_requests(&self) -> usize {
+        self.queue.requests.load(Ordering::Relaxed)
     }
 
     pub(super) async fn submit<T, E, F>(&self, lane: Lane, f: F) -> Result<T, E>
@@ -143,6 +161,7 @@ impl Door {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
+        let _waiting = (lane == Lane::Inbound).then(|| Waiting::begin(&self.queue.requests));
         let (reply, answer) = oneshot::channel();
         let work = Box::new(Closure {
             f,

@@ -37,7 +37,7 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_POOL: u32 = 12;
 /// How long a caller waits for a connection before it is told that the server is busy.
 const CHECKOUT_WAIT: Duration = Duration::from_secs(3);
-/// More requests than this in front of the write door are a crowd: it does not keep up at the moment.
+/// More requests than this at the write door are a crowd: more come than one small commit takes along.
 const CROWD: usize = 16;
 const GIVE_WAY_STEP: Duration = Duration::from_millis(2);
 /// What an overloaded caller is told to wait, in seconds.
@@ -206,11 +206,11 @@ impl Db {
         Arc::clone(&self.shared.bells)
     }
 
-    /// Waits while a crowd of requests waits for the write door, but not longer than `at_most`. Background work that
+    /// Waits while a crowd of requests is at the write door, but not longer than `at_most`. Background work that
     /// begins meanwhile would take the processor from them; it keeps a share, because the wait has an end.
     pub async fn give_way(&self, at_most: Duration) {
         let until = tokio::time::Instant::now() + at_most;
-        while self.shared.door.queued_inbound() > CROWD && tokio::time::Instant::now() < until {
+        while self.shared.door.waiting_requests() > CROWD && tokio::time::Instant::now() < until {
             tokio::time::sleep(GIVE_WAY_STEP).await;
         }
     }

@@ -20,7 +20,7 @@ use crate::kit::db::{Db, DbError};
 const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a drain holds back at most, per round, while a crowd of requests is being answered.
-const GIVE_WAY: Duration = Duration::from_millis(50);
+const GIVE_WAY: Duration = Duration::from_millis(100);
 /// How often the tables are looked at without a wake-up.
 const POLL: Duration = Duration::from_secs(1);
 /// How long running jobs may go on after the signal to stop.
