@@ -17,6 +17,9 @@ both! {
     async fn a_person_gets_an_error_page(t) {
         let answer = t.http.get(t.url("/nowhere")).header("accept", "text/html").send().await.unwrap();
         assert_eq!(answer.status(), 404);
-        assert!(answer.text().await.unwrap().contains("There is nothing here"));
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let html = answer.text().await.unwrap();
+        assert!(html.contains("There is nothing here"));
+        assert!(html.contains(&id), "what the operator looks for in the log");
     }
 }

@@ -230,13 +230,23 @@ fn organization_pages() -> Vec<Case> {
             .with(|pick| form([("name", pick("nonce")), ("scopes", "org:read".into())])),
         case("post", "/o/{org}/settings/tokens/{token}/revoke/", 303).managers(),
         case("get", "/o/{org}/settings/projects/", 200),
+        case("get", "/o/{org}/settings/projects/", 200)
+            .with(|pick| query([("open", pick("project"))]))
+            .in_body(&[("project", 200)]),
         case("post", "/o/{org}/settings/projects/", 303)
             .managers()
             .with(|pick| form([("name", pick("nonce")), ("slug", pick("nonce"))])),
         case("get", "/o/{org}/deliveries/", 200),
+        // A place in somebody else's list is a place in the own one.
+        case("get", "/o/{org}/deliveries/", 200)
+            .with(|pick| query([("before", pick("delivery"))]))
+            .in_body(&[("delivery", 200)]),
         case("get", "/o/{org}/deliveries/{delivery}/", 200),
         case("post", "/o/{org}/deliveries/{delivery}/replay/", 303).managers(),
         case("get", "/o/{org}/jobs/", 200),
+        case("get", "/o/{org}/jobs/", 200)
+            .with(|pick| query([("cursor", pick("job"))]))
+            .in_body(&[("job", 200)]),
         case("post", "/o/{org}/jobs/redrive/", 303).managers(),
         case("get", "/o/{org}/jobs/{job}/", 200),
         case("post", "/o/{org}/jobs/{job}/redrive/", 303).managers(),
@@ -302,6 +312,9 @@ fn connection_pages() -> Vec<Case> {
 fn error_pages() -> Vec<Case> {
     vec![
         case("get", "/o/{org}/errors/", 200).with(|_| query([("query", String::new())])),
+        case("get", "/o/{org}/errors/", 200)
+            .with(|pick| query([("query", String::new()), ("project", pick("project"))]))
+            .in_body(&[("project", 400)]),
         // Errors that are not there are not counted in the message.
         case("post", "/o/{org}/errors/bulk/", 303)
             .with(|pick| form([("ids", pick("group")), ("action", "resolve".into())]))
@@ -310,6 +323,10 @@ fn error_pages() -> Vec<Case> {
         case("get", "/o/{org}/errors/{issue}/events/{event}/", 200),
         case("get", "/o/{org}/errors/{issue}/events/{event}/json/", 200),
         case("get", "/o/{org}/errors/{issue}/tickets/new/", 200),
+        // An integration that is not there: the form is for the first one that is.
+        case("get", "/o/{org}/errors/{issue}/tickets/new/", 200)
+            .with(|pick| query([("integration", pick("integration"))]))
+            .in_body(&[("integration", 200)]),
         case("post", "/o/{org}/errors/{issue}/tickets/new/", 303)
             .with(|pick| {
                 form([
@@ -321,6 +338,9 @@ fn error_pages() -> Vec<Case> {
             })
             .in_body(&[("integration", 404), ("repo_name", 400)]),
         case("get", "/o/{org}/errors/{issue}/tickets/link/", 200),
+        case("get", "/o/{org}/errors/{issue}/tickets/link/", 200)
+            .with(|pick| query([("integration", pick("integration"))]))
+            .in_body(&[("integration", 200)]),
         case("post", "/o/{org}/errors/{issue}/tickets/link/", 303)
             .with(|pick| {
                 form([
