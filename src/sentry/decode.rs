@@ -1,13 +1,17 @@
-//! Undoing the `Content-Encoding` of an SDK's request body, with hard limits (sentry.md §11.3, §11.5).
+//! Undoing the `Content-Encoding` of an SDK's request body as it arrives, with hard limits (sentry.md §11.3, §11.5).
 //!
-//! The output never grows beyond the limit given, whatever the input claims. Beside the output a
-//! decoder holds its window: 32 KiB for gzip and deflate, at most 16 MiB for brotli (the format's own
-//! bound) and at most [`MAX_ZSTD_WINDOW`] for zstd, where a header that asks for more is refused.
+//! A [`Decoder`] takes a body in pieces of any size and gives out what it holds in pieces too, so a large body is
+//! never in memory as a whole, neither packed nor unpacked. gzip, which every SDK speaks, is undone on the way;
+//! deflate, brotli and zstd are kept packed until their end, because their decoders cannot stop half-way or need a
+//! window of megabytes: at most 16 MiB for brotli (the format's own bound) and [`MAX_ZSTD_WINDOW`] for zstd, where
+//! a header that asks for more is refused.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use crate::sentry::keep;
 
 /// Largest request body as it arrives, in bytes (sentry.md §11.5: 20 MB compressed).
 pub const MAX_COMPRESSED: usize = 20 * 1000 * 1000;
@@ -16,6 +20,8 @@ pub const MAX_DECODED: usize = 100 * 1000 * 1000;
 /// Largest window a zstd frame may ask for; every level up to 19 stays within it.
 pub const MAX_ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
 
+/// What a gzip decoder takes, in bytes: its window and its tables.
+const GZIP_STATE: usize = 48 * 1024;
 const CHUNK: usize = 16 * 1024;
 
 /// Why a body could not be decoded.
@@ -79,102 +85,277 @@ impl Encoding {
     }
 }
 
-/// Decodes `body`, which was sent with the `Content-Encoding` given.
+/// A body on its way from the bytes that arrive to the bytes that were meant.
 ///
-/// An unencoded body is borrowed. `deflate` is taken zlib-wrapped, as the standard says, and raw, as
-/// some clients send it.
-///
-/// # Errors
-/// See [`DecodeError`]; nothing is returned of a body that fails half-way.
-pub fn decode<'a>(
-    encoding: Option<&str>,
-    body: &'a [u8],
-    max_out: usize,
-) -> Result<Cow<'a, [u8]>, DecodeError> {
-    let limit = Limit::new(body, max_out);
-    match Encoding::from_header(encoding)? {
-        Encoding::Identity if body.len() > max_out => Err(DecodeError::TooLarge { max: max_out }),
-        Encoding::Identity => Ok(Cow::Borrowed(body)),
-        Encoding::Gzip => limit
-            .read_all(MultiGzDecoder::new(body), "gzip")
-            .map(Cow::Owned),
-        Encoding::Deflate => deflate(body, limit).map(Cow::Owned),
-        Encoding::Brotli if body.is_empty() => Err(DecodeError::Truncated),
-        // The "large window" variant, which no browser sends: its windows reach a gigabyte.
-        Encoding::Brotli if body.first().is_some_and(|bits| bits & 0x7f == 0x11) => {
-            Err(DecodeError::Corrupt("brotli"))
-        }
-        Encoding::Brotli => limit
-            .read_all(
-                brotli_decompressor::Decompressor::new(NoEnd(body), CHUNK),
-                "brotli",
-            )
-            .map(Cow::Owned),
-        Encoding::Zstd => zstd(body, limit).map(Cow::Owned),
-    }
-}
-
-/// How much may come out of a decoder.
-#[derive(Clone, Copy)]
-struct Limit {
+/// [`feed`](Self::feed) it what arrives and [`read`](Self::read) until nothing comes; after the last piece,
+/// [`finish`](Self::finish) it and read again until nothing comes.
+pub struct Decoder {
+    source: Source,
+    decoded: usize,
     max: usize,
-    /// First allocation: JSON mostly shrinks three to eight times.
-    hint: usize,
 }
 
-impl Limit {
-    fn new(body: &[u8], max: usize) -> Self {
-        Self {
-            max,
-            hint: body
-                .len()
-                .saturating_mul(4)
-                .clamp(1024, 1024 * 1024)
-                .min(max),
-        }
-    }
-
-    fn read_all(self, source: impl Read, name: &'static str) -> Result<Vec<u8>, DecodeError> {
-        let mut out = Vec::with_capacity(self.hint);
-        self.read_into(&mut out, source, name)?;
-        Ok(out)
-    }
-
-    fn read_into(
-        self,
-        out: &mut Vec<u8>,
-        mut source: impl Read,
+enum Source {
+    /// Nothing has arrived: a connection that says nothing costs nothing.
+    Idle(Encoding),
+    Plain(Feed),
+    Gzip {
+        decoder: Box<MultiGzDecoder<Feed>>,
+        /// Bytes fed since something came out.
+        silent: usize,
+    },
+    /// Still arriving; decoded at the end.
+    Kept(Encoding, Vec<u8>),
+    /// Here as a whole.
+    Whole {
         name: &'static str,
-    ) -> Result<(), DecodeError> {
-        let mut chunk = [0; CHUNK];
-        loop {
-            let count = match source.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(DecodeError::Truncated);
-                }
-                Err(_) => return Err(DecodeError::Corrupt(name)),
-            };
-            let wanted = out.len().saturating_add(count);
-            if wanted > self.max {
-                return Err(DecodeError::TooLarge { max: self.max });
-            }
-            if wanted > out.capacity() {
-                // Doubling by hand: a Vec left alone would double beyond the limit.
-                let target = out.capacity().saturating_mul(2).clamp(wanted, self.max);
-                out.reserve_exact(target.saturating_sub(out.len()));
-            }
-            out.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        reader: Box<dyn Read + Send>,
+        packed: usize,
+    },
+}
+
+impl Decoder {
+    /// A decoder for a body with this `Content-Encoding`, which may become `max` bytes.
+    ///
+    /// `deflate` is taken zlib-wrapped, as the standard says, and raw, as some clients send it.
+    ///
+    /// # Errors
+    /// When the encoding is none that we know.
+    pub fn new(encoding: Option<&str>, max: usize) -> Result<Self, DecodeError> {
+        Ok(Self {
+            source: Source::Idle(Encoding::from_header(encoding)?),
+            decoded: 0,
+            max,
+        })
+    }
+
+    /// Takes the next bytes that arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if let Source::Idle(encoding) = self.source {
+            self.source = encoding.start();
         }
+        match &mut self.source {
+            Source::Plain(feed) => feed.put(bytes),
+            Source::Gzip { decoder, silent } => {
+                *silent = silent.saturating_add(bytes.len());
+                decoder.get_mut().put(bytes);
+            }
+            Source::Kept(_, kept) => keep::append(kept, bytes),
+            Source::Idle(_) | Source::Whole { .. } => {}
+        }
+    }
+
+    /// Says that nothing more arrives.
+    ///
+    /// # Errors
+    /// When the first bytes show already that the body cannot be decoded.
+    pub fn finish(&mut self) -> Result<(), DecodeError> {
+        if let Source::Idle(encoding) = self.source {
+            self.source = encoding.start();
+        }
+        match &mut self.source {
+            Source::Plain(feed) => feed.ended = true,
+            Source::Gzip { decoder, .. } => decoder.get_mut().ended = true,
+            Source::Kept(encoding, kept) => {
+                let packed = std::mem::take(kept);
+                self.source = encoding.open(packed, self.max)?;
+            }
+            Source::Idle(_) | Source::Whole { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The next decoded bytes: how many were put into `out`. Nothing means that more must be fed, or, after
+    /// [`finish`](Self::finish), the end.
+    ///
+    /// # Errors
+    /// See [`DecodeError`]. After an error the decoder is of no use.
+    pub fn read(&mut self, out: &mut [u8]) -> Result<usize, DecodeError> {
+        let (name, result) = match &mut self.source {
+            Source::Idle(_) | Source::Kept(..) => return Ok(0),
+            Source::Plain(feed) => ("identity", feed.read(out)),
+            Source::Gzip { decoder, .. } => ("gzip", decoder.read(out)),
+            Source::Whole { name, reader, .. } => (*name, reader.read(out)),
+        };
+        let count = match result {
+            Ok(count) => count,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => 0,
+                io::ErrorKind::UnexpectedEof => return Err(DecodeError::Truncated),
+                io::ErrorKind::FileTooLarge => {
+                    return Err(DecodeError::TooLarge { max: self.max });
+                }
+                _ => return Err(DecodeError::Corrupt(name)),
+            },
+        };
+        if let (Source::Gzip { silent, .. }, true) = (&mut self.source, count > 0) {
+            *silent = 0;
+        }
+        self.decoded = self.decoded.saturating_add(count);
+        if self.decoded > self.max {
+            return Err(DecodeError::TooLarge { max: self.max });
+        }
+        Ok(count)
+    }
+
+    /// Bytes that came out so far.
+    #[must_use]
+    pub fn decoded(&self) -> usize {
+        self.decoded
+    }
+
+    /// Memory that it takes, in bytes, but for the window of brotli or zstd (see [`Self::has_window`]).
+    #[must_use]
+    pub fn held(&self) -> usize {
+        match &self.source {
+            Source::Idle(_) => 0,
+            Source::Plain(feed) => feed.bytes.capacity(),
+            Source::Gzip { decoder, silent } => {
+                // A file name and a comment in the header are kept by the decoder.
+                let header = decoder.header().map_or(*silent, |header| {
+                    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+                    length(header.extra()) + length(header.filename()) + length(header.comment())
+                });
+                GZIP_STATE + header + decoder.get_ref().bytes.capacity()
+            }
+            Source::Kept(_, kept) => kept.capacity(),
+            Source::Whole { packed, .. } => *packed,
+        }
+    }
+
+    /// Memory that it takes at most once so many bytes more have been fed.
+    #[must_use]
+    pub fn held_with(&self, more: usize) -> usize {
+        match &self.source {
+            Source::Kept(_, kept) => keep::capacity_with(kept, more),
+            // Once as it waits, once as a part of the gzip header.
+            Source::Idle(Encoding::Gzip) => GZIP_STATE + 2 * more,
+            Source::Gzip { .. } => self.held() + 2 * more,
+            Source::Idle(_) | Source::Plain(_) | Source::Whole { .. } => self.held() + more,
+        }
+    }
+
+    /// Whether reading takes megabytes for a window.
+    #[must_use]
+    pub fn has_window(&self) -> bool {
+        matches!(self.source, Source::Whole { .. })
+    }
+
+    /// Whether the bytes that come out are those that went in.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Plain(_) | Source::Idle(Encoding::Identity)
+        )
+    }
+}
+
+impl Encoding {
+    fn start(self) -> Source {
+        match self {
+            Self::Identity => Source::Plain(Feed::default()),
+            Self::Gzip => Source::Gzip {
+                decoder: Box::new(MultiGzDecoder::new(Feed::default())),
+                silent: 0,
+            },
+            Self::Deflate | Self::Brotli | Self::Zstd => Source::Kept(self, Vec::new()),
+        }
+    }
+
+    /// A body that is here as a whole.
+    fn open(self, body: Vec<u8>, max: usize) -> Result<Source, DecodeError> {
+        let packed = body.capacity();
+        let (name, reader): (_, Box<dyn Read + Send>) = match (self, body.as_slice()) {
+            (_, []) | (Self::Deflate, [_]) => return Err(DecodeError::Truncated),
+            // Raw deflate can look like a zlib header only with a block whose padding is not zero; nobody writes one.
+            (Self::Deflate, &[cmf, flg, ..])
+                if cmf & 0x0f == 8 && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) =>
+            {
+                ("deflate", Box::new(ZlibDecoder::new(io::Cursor::new(body))))
+            }
+            (Self::Deflate, _) => (
+                "deflate",
+                Box::new(DeflateDecoder::new(io::Cursor::new(body))),
+            ),
+            // The "large window" variant, which no browser sends: its windows reach a gigabyte.
+            (Self::Brotli, [bits, ..]) if bits & 0x7f == 0x11 => {
+                return Err(DecodeError::Corrupt("brotli"));
+            }
+            (Self::Brotli, _) => {
+                let source = NoEnd(io::Cursor::new(body));
+                let reader = brotli_decompressor::Decompressor::new(source, CHUNK);
+                ("brotli", Box::new(reader))
+            }
+            (Self::Zstd, _) => {
+                let body = io::Cursor::new(body);
+                (
+                    "zstd",
+                    Box::new(Zstd {
+                        body,
+                        frame: None,
+                        max,
+                    }),
+                )
+            }
+            // The others are never kept.
+            (Self::Identity | Self::Gzip, _) => return Err(DecodeError::Unsupported),
+        };
+        Ok(Source::Whole {
+            name,
+            reader,
+            packed,
+        })
+    }
+}
+
+/// Bytes that arrived and wait to be read; a reader that finds none is told to come back, until the end is known.
+#[derive(Default)]
+struct Feed {
+    bytes: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl Feed {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        self.bytes.reserve_exact(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl BufRead for Feed {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at >= self.bytes.len() && !self.ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(self.bytes.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count);
+        if self.at >= self.bytes.len() {
+            // Between two pieces nothing is held: most connections wait for the other side.
+            self.bytes = Vec::new();
+            self.at = 0;
+        }
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(out)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 
 /// Input whose end is an error: the brotli decoder only asks for more when the stream is cut.
-struct NoEnd<'a>(&'a [u8]);
+struct NoEnd(io::Cursor<Vec<u8>>);
 
-impl Read for NoEnd<'_> {
+impl Read for NoEnd {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -183,51 +364,81 @@ impl Read for NoEnd<'_> {
     }
 }
 
-fn deflate(body: &[u8], limit: Limit) -> Result<Vec<u8>, DecodeError> {
-    let &[cmf, flg, ..] = body else {
-        return Err(DecodeError::Truncated);
-    };
-    let zlib_header = cmf & 0x0f == 8 && u16::from_be_bytes([cmf, flg]).is_multiple_of(31);
-    if zlib_header {
-        match limit.read_all(ZlibDecoder::new(body), "deflate") {
-            // A raw stream can start like a zlib header by chance.
-            Err(DecodeError::Corrupt(_)) => {}
-            done => return done,
-        }
-    }
-    limit.read_all(DeflateDecoder::new(body), "deflate")
+/// Zstandard: any number of frames one after the other; skippable frames are skipped (RFC 8878 §3.1).
+struct Zstd {
+    body: io::Cursor<Vec<u8>>,
+    frame: Option<FrameDecoder>,
+    max: usize,
 }
 
-/// Zstandard: any number of frames one after the other; skippable frames are skipped (RFC 8878 §3.1).
-fn zstd(mut body: &[u8], limit: Limit) -> Result<Vec<u8>, DecodeError> {
-    const NAME: &str = "zstd";
-    if body.is_empty() {
-        return Err(DecodeError::Truncated);
-    }
-    let mut out = Vec::with_capacity(limit.hint);
-    while !body.is_empty() {
-        match zstd_frame(body)? {
-            ZstdFrame::Skippable(length) => {
-                body = body.get(length..).ok_or(DecodeError::Truncated)?
+impl Zstd {
+    /// Starts the next frame that holds data; nothing at the end.
+    fn next_frame(&mut self) -> io::Result<Option<FrameDecoder>> {
+        loop {
+            let at = usize::try_from(self.body.position()).unwrap_or(usize::MAX);
+            let rest = self.body.get_ref().get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(None);
             }
-            ZstdFrame::Data { window } if window > MAX_ZSTD_WINDOW.max(limit.max as u64) => {
-                return Err(DecodeError::TooLarge { max: limit.max });
-            }
-            ZstdFrame::Data { window } if window > MAX_ZSTD_WINDOW => {
-                return Err(DecodeError::Corrupt(NAME));
-            }
-            ZstdFrame::Data { .. } => {
-                let before = body.len();
-                let decoder = ruzstd::decoding::StreamingDecoder::new(&mut body)
-                    .map_err(|_| DecodeError::Truncated)?;
-                limit.read_into(&mut out, ZstdReader(decoder), NAME)?;
-                if body.len() == before {
-                    return Err(DecodeError::Corrupt(NAME));
+            match zstd_frame(rest)? {
+                ZstdFrame::Skippable(length) if length <= rest.len() => {
+                    self.body.set_position(at.saturating_add(length) as u64);
+                }
+                ZstdFrame::Skippable(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                ZstdFrame::Data { window } if window > MAX_ZSTD_WINDOW.max(self.max as u64) => {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+                ZstdFrame::Data { window } if window > MAX_ZSTD_WINDOW => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                ZstdFrame::Data { .. } => {
+                    let mut frame = FrameDecoder::new();
+                    let begun = frame.init(&mut self.body);
+                    begun.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                    return Ok(Some(frame));
                 }
             }
         }
     }
-    Ok(out)
+}
+
+impl Read for Zstd {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let frame = match &mut self.frame {
+                Some(frame) => frame,
+                None => match self.next_frame()? {
+                    Some(frame) => self.frame.insert(frame),
+                    None => return Ok(0),
+                },
+            };
+            while frame.can_collect() < out.len() && !frame.is_finished() {
+                let wanted = BlockDecodingStrategy::UptoBytes(out.len() - frame.can_collect());
+                frame
+                    .decode_blocks(&mut self.body, wanted)
+                    .map_err(|error| zstd_error(&error))?;
+            }
+            match frame.read(out)? {
+                0 => self.frame = None,
+                count => return Ok(count),
+            }
+        }
+    }
+}
+
+/// Tells a stream that ends early from one that is wrong, which the decoder reports alike.
+fn zstd_error(error: &(dyn std::error::Error + 'static)) -> io::Error {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        let ended = inner
+            .downcast_ref::<io::Error>()
+            .is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof);
+        if ended {
+            return io::ErrorKind::UnexpectedEof.into();
+        }
+        cause = inner.source();
+    }
+    io::ErrorKind::InvalidData.into()
 }
 
 enum ZstdFrame {
@@ -238,23 +449,25 @@ enum ZstdFrame {
 }
 
 /// Reads a frame header just far enough to know what it will cost (RFC 8878 §3.1.1.1).
-fn zstd_frame(body: &[u8]) -> Result<ZstdFrame, DecodeError> {
+fn zstd_frame(body: &[u8]) -> io::Result<ZstdFrame> {
     let (magic, rest) = body
         .split_first_chunk::<4>()
-        .ok_or(DecodeError::Truncated)?;
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let magic = u32::from_le_bytes(*magic);
     if magic & 0xffff_fff0 == 0x184d_2a50 {
-        let length = rest.first_chunk::<4>().ok_or(DecodeError::Truncated)?;
+        let length = rest
+            .first_chunk::<4>()
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         return Ok(ZstdFrame::Skippable(length.saturating_add(8)));
     }
     if magic != 0xfd2f_b528 {
-        return Err(DecodeError::Corrupt("zstd"));
+        return Err(io::ErrorKind::InvalidData.into());
     }
-    let (&descriptor, rest) = rest.split_first().ok_or(DecodeError::Truncated)?;
+    let (&descriptor, rest) = rest.split_first().ok_or(io::ErrorKind::UnexpectedEof)?;
     let single_segment = descriptor & 0x20 != 0;
     if !single_segment {
-        let window = *rest.first().ok_or(DecodeError::Truncated)?;
+        let window = *rest.first().ok_or(io::ErrorKind::UnexpectedEof)?;
         let base = 1_u64 << (10 + (window >> 3));
         return Ok(ZstdFrame::Data {
             window: base + (base / 8) * u64::from(window & 7),
@@ -264,14 +477,14 @@ fn zstd_frame(body: &[u8]) -> Result<ZstdFrame, DecodeError> {
         .get(usize::from(descriptor & 3))
         .copied()
         .unwrap_or_default();
-    let rest = rest.get(dictionary..).ok_or(DecodeError::Truncated)?;
+    let rest = rest.get(dictionary..).ok_or(io::ErrorKind::UnexpectedEof)?;
     let (size, add) = match descriptor >> 6 {
         0 => (1, 0),
         1 => (2, 256),
         2 => (4, 0),
         _ => (8, 0),
     };
-    let field = rest.get(..size).ok_or(DecodeError::Truncated)?;
+    let field = rest.get(..size).ok_or(io::ErrorKind::UnexpectedEof)?;
     let content = field
         .iter()
         .rev()
@@ -279,27 +492,6 @@ fn zstd_frame(body: &[u8]) -> Result<ZstdFrame, DecodeError> {
     Ok(ZstdFrame::Data {
         window: content.saturating_add(add),
     })
-}
-
-/// Tells a stream that ends early from one that is wrong, which the decoder reports alike.
-struct ZstdReader<R: Read>(R);
-
-impl<R: Read> Read for ZstdReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| {
-            let mut cause: Option<&dyn std::error::Error> = error.get_ref().map(|inner| inner as _);
-            while let Some(inner) = cause {
-                if inner
-                    .downcast_ref::<io::Error>()
-                    .is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
-                {
-                    return io::ErrorKind::UnexpectedEof.into();
-                }
-                cause = inner.source();
-            }
-            error
-        })
-    }
 }
 
 #[cfg(test)]

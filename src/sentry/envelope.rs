@@ -1,4 +1,7 @@
-//! Envelopes: a header line and items, cut apart without copying (sentry.md §11.4, §11.5).
+//! Envelopes: a header line and items, cut apart while they arrive (sentry.md §11.4, §11.5).
+//!
+//! A [`Reader`] takes an envelope in pieces of any size. It keeps the payload of the event; of all other items,
+//! which this product has no use for, it counts the bytes and lets them go.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,11 +11,14 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 
 use crate::sentry::event::MAX_EVENT;
 use crate::sentry::event_id::EventId;
+use crate::sentry::keep;
 use crate::sentry::lenient::{Key, Slot, record};
 use crate::sentry::ratelimit::Category;
 
 /// Items of one envelope; real SDKs send a handful.
 pub const MAX_ITEMS: usize = 1000;
+/// Longest header line of an envelope or an item, in bytes; real SDKs send a few hundred.
+pub const MAX_LINE: usize = 64 * 1024;
 /// Largest check-in, in bytes.
 pub const MAX_CHECK_IN: usize = 100_000;
 /// Largest attachment and largest sum of attachments, in bytes.
@@ -67,6 +73,9 @@ pub enum EnvelopeError {
     /// The event is larger than allowed.
     #[error("the event is larger than {MAX_EVENT} bytes")]
     EventTooLarge,
+    /// A header line is longer than [`MAX_LINE`].
+    #[error("a header line of the envelope is longer than {MAX_LINE} bytes")]
+    LineTooLong,
 }
 
 impl EnvelopeError {
@@ -83,22 +92,26 @@ impl EnvelopeError {
             Self::TooManyItems => "too_many_items",
             Self::SeveralEvents => "several_events",
             Self::EventTooLarge => "event_too_large",
+            Self::LineTooLong => "header_too_large",
         }
     }
 
     /// Whether the answer is 413 rather than 400.
     pub fn is_too_large(self) -> bool {
-        matches!(self, Self::EventTooLarge | Self::TooManyItems)
+        matches!(
+            self,
+            Self::EventTooLarge | Self::TooManyItems | Self::LineTooLong
+        )
     }
 }
 
-/// First line of an envelope. Unknown keys are fine; the whole line stays in [`Envelope::header_line`].
-#[derive(Debug, Clone, Default)]
-pub struct Header<'a> {
+/// First line of an envelope. Unknown keys are fine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
     /// Id of the event; wins over the one in the payload.
     pub event_id: Option<EventId>,
     /// The client's DSN, not yet parsed.
-    pub dsn: Option<Cow<'a, str>>,
+    pub dsn: Option<String>,
     /// When the client sent it, by its own clock; nothing when unreadable.
     pub sent_at: Option<DateTime<Utc>>,
     /// Why the header cannot be used although it is JSON.
@@ -108,7 +121,7 @@ pub struct Header<'a> {
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = Header<'de>;
+    type Value = Header;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -124,7 +137,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                     Slot::Absent => {}
                     Slot::Bad => header.fault = Some(EnvelopeError::BadEventId),
                 },
-                "dsn" => header.dsn = map.next_value::<Slot<Cow<'de, str>>>()?.into_option(),
+                "dsn" => {
+                    let dsn = map.next_value::<Slot<Cow<'de, str>>>()?.into_option();
+                    header.dsn = dsn.map(Cow::into_owned);
+                }
                 "sent_at" => {
                     header.sent_at = map.next_value::<Slot<DateTime<Utc>>>()?.into_option();
                     if std::mem::replace(&mut sent_at, true) {
@@ -140,7 +156,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Header<'de> {
+impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
             .deserialize_map(HeaderVisitor)
@@ -250,152 +266,302 @@ impl crate::sentry::lenient::Lenient<'_> for usize {
     }
 }
 
-/// One item, borrowed from the envelope.
-#[derive(Debug, Clone, Copy)]
-pub struct Item<'a> {
+/// One item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
     /// What it is.
     pub kind: ItemKind,
-    /// Its header line as sent.
-    pub header_line: &'a [u8],
-    /// Its payload.
-    pub payload: &'a [u8],
+    /// Length of its payload, in bytes.
+    pub size: usize,
     /// Whether it is larger than its kind may be. Such an item counts as dropped; a too large event
     /// refuses the envelope instead.
     pub oversized: bool,
 }
 
-/// An envelope, borrowed from the decoded request body.
-#[derive(Debug, Clone)]
-pub struct Envelope<'a> {
+/// An envelope that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
     /// What its first line says.
-    pub header: Header<'a>,
-    /// The first line as sent.
-    pub header_line: &'a [u8],
+    pub header: Header,
     /// Its items, unknown ones included.
-    pub items: Vec<Item<'a>>,
+    pub items: Vec<Item>,
+    /// The payload of the event, if there is one.
+    pub event: Option<Vec<u8>>,
 }
 
-impl<'a> Envelope<'a> {
-    /// Cuts an envelope apart.
+impl Envelope {
+    /// Reads an envelope that is here as a whole.
     ///
     /// # Errors
     /// See [`EnvelopeError`]. An item of an unknown type is no error, nor is an envelope of none.
-    pub fn parse(body: &'a [u8]) -> Result<Self, EnvelopeError> {
-        let (header_line, mut rest) = split_line(body);
-        let header = std::str::from_utf8(header_line)
-            .ok()
-            .and_then(|line| serde_json::from_str(line).ok());
-        let header: Header<'a> = header.ok_or(EnvelopeError::BadHeader)?;
-        if let Some(fault) = header.fault {
-            return Err(fault);
-        }
-        let mut items = Vec::new();
-        let mut attachments = 0_usize;
-        while !rest.is_empty() {
-            // Line ends after the last item are nothing; between items they are.
-            if rest.first().is_some_and(u8::is_ascii_whitespace) && rest.trim_ascii().is_empty() {
-                break;
-            }
-            if items.len() >= MAX_ITEMS {
-                return Err(EnvelopeError::TooManyItems);
-            }
-            let (mut item, tail) = parse_item(rest, items.len())?;
-            if item.kind == ItemKind::Attachment {
-                attachments = attachments.saturating_add(item.payload.len());
-                item.oversized |= attachments > MAX_ATTACHMENTS;
-            }
-            items.push(item);
-            rest = tail;
-        }
-        let count = |kind| {
-            items
-                .iter()
-                .filter(|item: &&Item<'_>| item.kind == kind)
-                .count()
+    pub fn parse(body: &[u8]) -> Result<Self, EnvelopeError> {
+        let mut reader = Reader::default();
+        reader.push(body)?;
+        reader.finish()
+    }
+}
+
+/// Reads an envelope, or the one event of a `/store/` body, as it arrives.
+#[derive(Debug, Default)]
+pub struct Reader {
+    state: State,
+    /// The header line that is arriving.
+    line: Vec<u8>,
+    header: Option<Header>,
+    items: Vec<Item>,
+    event: Option<Vec<u8>>,
+    attachments: usize,
+}
+
+/// What the next byte belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    /// The first line.
+    #[default]
+    Header,
+    /// The header line of an item.
+    ItemHeader,
+    /// What follows an empty line where an item could start: nothing more may come but white space.
+    Blank,
+    /// A payload of known length.
+    Counted { left: usize },
+    /// A payload that ends with its line.
+    Line,
+    /// What follows a payload of known length: the end of its line.
+    LineEnd,
+    /// A payload that ends with the body.
+    Rest,
+}
+
+impl Reader {
+    /// A reader for the body of `/store/`: one event, sent without an envelope.
+    #[must_use]
+    pub fn for_store() -> Self {
+        let mut reader = Self {
+            state: State::Rest,
+            header: Some(Header::default()),
+            ..Self::default()
         };
-        let events = count(ItemKind::Event);
-        if events > 1 || (events == 1 && count(ItemKind::Transaction) > 0) {
-            return Err(EnvelopeError::SeveralEvents);
+        reader.begin(ItemKind::Event, 0);
+        reader
+    }
+
+    /// What the first line says, once it has arrived.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Memory that it takes, in bytes. Room for the rest of an event that told its length does not count: the system
+    /// gives memory when it is first written to.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let items = self.items.capacity() * std::mem::size_of::<Item>();
+        items + self.line.capacity() + self.event.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Memory that it takes at most once so many bytes more have been pushed.
+    #[must_use]
+    pub fn held_with(&self, more: usize) -> usize {
+        // Which item the bytes belong to is not known yet: all may go into the line, or all into the event.
+        let line = keep::capacity_with(&self.line, more);
+        let event = self.event.as_ref().map_or(0, Vec::len) + more;
+        // No item is shorter than eight bytes, and a list doubles when it is full.
+        let items = 2 * (self.items.len() + more / 8 + 2).min(MAX_ITEMS);
+        line + event + items.max(self.items.capacity()) * std::mem::size_of::<Item>()
+    }
+
+    /// Takes the next bytes of the body.
+    ///
+    /// # Errors
+    /// See [`EnvelopeError`]. After an error the reader is of no use.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), EnvelopeError> {
+        while let Some(&next) = bytes.first() {
+            bytes = match self.state {
+                State::Header | State::ItemHeader => {
+                    let (line, rest) = split_line(bytes);
+                    if self.line.len() + line.len() > MAX_LINE {
+                        return Err(EnvelopeError::LineTooLong);
+                    }
+                    keep::append(&mut self.line, line);
+                    if rest.is_some() {
+                        self.header_line()?;
+                    }
+                    rest.unwrap_or_default()
+                }
+                State::Blank if bytes.trim_ascii().is_empty() => &[],
+                State::Blank => return Err(self.bad_item_header()),
+                State::Counted { left } => {
+                    let (payload, rest) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
+                    self.payload(payload)?;
+                    match left - payload.len() {
+                        0 => self.end(State::LineEnd),
+                        left => self.state = State::Counted { left },
+                    }
+                    rest
+                }
+                State::Line => {
+                    let (payload, rest) = split_line(bytes);
+                    self.payload(payload)?;
+                    if rest.is_some() {
+                        self.end(State::ItemHeader);
+                    }
+                    rest.unwrap_or_default()
+                }
+                State::LineEnd if next == b'\n' => {
+                    self.state = State::ItemHeader;
+                    bytes.get(1..).unwrap_or_default()
+                }
+                State::LineEnd => {
+                    let item = self.items.len().saturating_sub(1);
+                    return Err(EnvelopeError::BadEnd { item });
+                }
+                State::Rest => {
+                    self.payload(bytes)?;
+                    &[]
+                }
+            };
         }
-        if items
-            .iter()
-            .any(|item| item.kind == ItemKind::Event && item.oversized)
-        {
-            return Err(EnvelopeError::EventTooLarge);
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    ///
+    /// # Errors
+    /// See [`EnvelopeError`].
+    pub fn finish(mut self) -> Result<Envelope, EnvelopeError> {
+        let header_line = matches!(self.state, State::Header | State::ItemHeader);
+        if header_line && (self.header.is_none() || !self.line.trim_ascii().is_empty()) {
+            self.header_line()?;
         }
-        Ok(Self {
-            header,
-            header_line,
-            items,
+        match self.state {
+            State::Counted { .. } => {
+                let item = self.items.len().saturating_sub(1);
+                return Err(EnvelopeError::Truncated { item });
+            }
+            State::Line | State::Rest => self.end(State::Blank),
+            State::Header | State::ItemHeader | State::Blank | State::LineEnd => {}
+        }
+        Ok(Envelope {
+            header: self.header.unwrap_or_default(),
+            items: self.items,
+            event: self.event,
         })
     }
 
-    /// The payload of the event, if there is one.
-    pub fn event(&self) -> Option<&'a [u8]> {
-        self.items
-            .iter()
-            .find(|item| item.kind == ItemKind::Event)
-            .map(|item| item.payload)
+    /// The header line is here as a whole.
+    fn header_line(&mut self) -> Result<(), EnvelopeError> {
+        let line = std::mem::take(&mut self.line);
+        let text = std::str::from_utf8(&line).ok();
+        if self.header.is_none() {
+            let header: Option<Header> = text.and_then(|line| serde_json::from_str(line).ok());
+            let header = header.ok_or(EnvelopeError::BadHeader)?;
+            if let Some(fault) = header.fault {
+                return Err(fault);
+            }
+            self.header = Some(header);
+            self.state = State::ItemHeader;
+            return Ok(());
+        }
+        if line.trim_ascii().is_empty() {
+            self.state = State::Blank;
+            return Ok(());
+        }
+        let item = self.items.len();
+        if item >= MAX_ITEMS {
+            return Err(EnvelopeError::TooManyItems);
+        }
+        let header = text
+            .and_then(|line| serde_json::from_str(line).ok())
+            .and_then(Slot::<ItemHeader<'_>>::into_option)
+            .ok_or(EnvelopeError::BadItemHeader { item })?;
+        let kind = header
+            .kind
+            .text()
+            .map(ItemKind::from_wire)
+            .ok_or(EnvelopeError::BadItemHeader { item })?;
+        self.only_event(kind)?;
+        let length = match header.length {
+            Slot::Bad => return Err(EnvelopeError::BadLength { item }),
+            Slot::Absent => None,
+            Slot::Value(length) => Some(length),
+        };
+        if kind == ItemKind::Event && length.is_some_and(|length| length > MAX_EVENT) {
+            return Err(EnvelopeError::EventTooLarge);
+        }
+        self.begin(kind, length.unwrap_or_default());
+        match length {
+            None => self.state = State::Line,
+            Some(0) => self.end(State::LineEnd),
+            Some(left) => self.state = State::Counted { left },
+        }
+        Ok(())
     }
-}
 
-/// Checks a body of `/store/`: one JSON event, sent without an envelope.
-///
-/// # Errors
-/// When it is larger than an event may be.
-pub fn store_event(body: &[u8]) -> Result<&[u8], EnvelopeError> {
-    if body.len() > MAX_EVENT {
-        Err(EnvelopeError::EventTooLarge)
-    } else {
-        Ok(body)
+    fn bad_item_header(&self) -> EnvelopeError {
+        match self.items.len() {
+            MAX_ITEMS.. => EnvelopeError::TooManyItems,
+            item => EnvelopeError::BadItemHeader { item },
+        }
     }
-}
 
-/// The first line without its LF, and what follows.
-fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b'\n', bytes).and_then(|at| bytes.split_at_checked(at)) {
-        Some((line, rest)) => (line, rest.get(1..).unwrap_or_default()),
-        None => (bytes, &[]),
+    /// An envelope holds one event at most, and then no transaction.
+    fn only_event(&self, next: ItemKind) -> Result<(), EnvelopeError> {
+        let refused: &[ItemKind] = match next {
+            ItemKind::Event => &[ItemKind::Event, ItemKind::Transaction],
+            ItemKind::Transaction => &[ItemKind::Event],
+            _ => &[],
+        };
+        if self.items.iter().any(|item| refused.contains(&item.kind)) {
+            return Err(EnvelopeError::SeveralEvents);
+        }
+        Ok(())
     }
-}
 
-fn parse_item(bytes: &[u8], item: usize) -> Result<(Item<'_>, &[u8]), EnvelopeError> {
-    let (header_line, rest) = split_line(bytes);
-    let header = std::str::from_utf8(header_line)
-        .ok()
-        .and_then(|line| serde_json::from_str(line).ok());
-    let header = header
-        .and_then(Slot::<ItemHeader<'_>>::into_option)
-        .ok_or(EnvelopeError::BadItemHeader { item })?;
-    let kind = header
-        .kind
-        .text()
-        .map(ItemKind::from_wire)
-        .ok_or(EnvelopeError::BadItemHeader { item })?;
-    let (payload, rest) = match header.length {
-        Slot::Bad => return Err(EnvelopeError::BadLength { item }),
-        Slot::Absent => split_line(rest),
-        Slot::Value(length) => {
-            let (payload, tail) = rest
-                .split_at_checked(length)
-                .ok_or(EnvelopeError::Truncated { item })?;
-            match tail.split_first() {
-                None => (payload, tail),
-                Some((b'\n', tail)) => (payload, tail),
-                Some(_) => return Err(EnvelopeError::BadEnd { item }),
+    fn begin(&mut self, kind: ItemKind, length: usize) {
+        self.items.push(Item {
+            kind,
+            size: 0,
+            oversized: false,
+        });
+        if kind == ItemKind::Event {
+            self.event = Some(Vec::with_capacity(length));
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), EnvelopeError> {
+        let Some(item) = self.items.last_mut() else {
+            return Ok(());
+        };
+        item.size = item.size.saturating_add(bytes.len());
+        if let (ItemKind::Event, Some(event)) = (item.kind, &mut self.event) {
+            if item.size > MAX_EVENT {
+                return Err(EnvelopeError::EventTooLarge);
+            }
+            keep::append(event, bytes);
+        }
+        Ok(())
+    }
+
+    /// The payload of the last item is here as a whole.
+    fn end(&mut self, next: State) {
+        self.state = next;
+        if let Some(item) = self.items.last_mut() {
+            item.oversized = item.kind.limit().is_some_and(|limit| item.size > limit);
+            if item.kind == ItemKind::Attachment {
+                self.attachments = self.attachments.saturating_add(item.size);
+                item.oversized |= self.attachments > MAX_ATTACHMENTS;
             }
         }
-    };
-    let oversized = kind.limit().is_some_and(|limit| payload.len() > limit);
-    Ok((
-        Item {
-            kind,
-            header_line,
-            payload,
-            oversized,
-        },
-        rest,
-    ))
+    }
+}
+
+/// The first line without its LF, and what follows when the LF is there.
+fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'\n', bytes).and_then(|at| bytes.split_at_checked(at)) {
+        Some((line, rest)) => (line, Some(rest.get(1..).unwrap_or_default())),
+        None => (bytes, None),
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,37 @@ use super::*;
 
 const ID: &str = "9ec79c33ec9942ab8353589fcb2e04dc";
 
-fn parse(body: &str) -> Result<Envelope<'_>, EnvelopeError> {
-    Envelope::parse(body.as_bytes())
+fn parse(body: &str) -> Result<Envelope, EnvelopeError> {
+    let whole = Envelope::parse(body.as_bytes());
+    for size in [1, 2, 7] {
+        assert_eq!(in_pieces(body.as_bytes(), size), whole, "{body:?}");
+    }
+    whole
+}
+
+/// An envelope that arrives in pieces of this size.
+fn in_pieces(body: &[u8], size: usize) -> Result<Envelope, EnvelopeError> {
+    let mut reader = Reader::default();
+    for piece in body.chunks(size) {
+        let said = reader.held_with(piece.len());
+        reader.push(piece)?;
+        assert!(reader.held() <= said, "{} > {said}", reader.held());
+    }
+    reader.finish()
+}
+
+fn store(body: &[u8]) -> Result<Option<Vec<u8>>, EnvelopeError> {
+    let mut reader = Reader::for_store();
+    assert_eq!(reader.header(), Some(&Header::default()));
+    reader.push(body)?;
+    Ok(reader.finish()?.event)
+}
+
+/// For bodies too large to be pushed byte by byte.
+fn parse_whole(body: &str) -> Result<Envelope, EnvelopeError> {
+    let whole = Envelope::parse(body.as_bytes());
+    assert_eq!(in_pieces(body.as_bytes(), 9_999), whole);
+    whole
 }
 
 fn error(body: &str) -> EnvelopeError {
@@ -32,9 +61,9 @@ fn the_fixture_of_the_reference() {
         );
         assert_eq!(envelope.items.len(), 2);
         assert_eq!(envelope.items[0].kind, ItemKind::Attachment);
-        assert_eq!(envelope.items[0].payload, "\u{feff}Hello\r\n".as_bytes());
+        assert_eq!(envelope.items[0].size, "\u{feff}Hello\r\n".len());
         assert_eq!(
-            envelope.event().unwrap(),
+            envelope.event.unwrap(),
             b"{\"message\":\"hello world\",\"level\":\"error\"}"
         );
     }
@@ -50,7 +79,7 @@ fn empty_attachments_are_legal() {
     ] {
         let envelope = parse(&body).unwrap();
         assert_eq!(envelope.items.len(), 2, "{body:?}");
-        assert!(envelope.items.iter().all(|item| item.payload.is_empty()));
+        assert!(envelope.items.iter().all(|item| item.size == 0));
     }
     let implicit = parse("{}\n{\"type\":\"attachment\"}\n\n{\"type\":\"attachment\"}\n").unwrap();
     assert_eq!(implicit.items.len(), 2);
@@ -81,12 +110,12 @@ fn items_without_a_length_end_at_the_line() {
         "{{\"event_id\":\"{ID}\"}}\n{{\"type\":\"event\"}}\n{{\"message\":\"a\"}}\r\n{{\"type\":\"session\"}}\n{{}}"
     );
     let envelope = parse(&body).unwrap();
-    assert_eq!(envelope.event().unwrap(), b"{\"message\":\"a\"}\r");
-    assert_eq!(envelope.items[1].payload, b"{}");
+    assert_eq!(envelope.items[1].size, 2);
+    assert_eq!(envelope.event.unwrap(), b"{\"message\":\"a\"}\r");
     assert_eq!(
         parse("{}\n{\"type\":\"event\",\"length\":null}\nab\n")
             .unwrap()
-            .event()
+            .event
             .unwrap(),
         b"ab"
     );
@@ -97,7 +126,7 @@ fn lengths_are_exact() {
     assert_eq!(
         parse("{}\n{\"type\":\"event\",\"length\":3}\na\nb")
             .unwrap()
-            .event()
+            .event
             .unwrap(),
         b"a\nb"
     );
@@ -121,8 +150,10 @@ fn lengths_are_exact() {
             "{length}"
         );
     }
-    let huge = "{}\n{\"type\":\"event\",\"length\":18446744073709551615}\nabc";
+    let huge = "{}\n{\"type\":\"session\",\"length\":18446744073709551615}\nabc";
     assert_eq!(error(huge), EnvelopeError::Truncated { item: 0 });
+    let huge = "{}\n{\"type\":\"event\",\"length\":18446744073709551615}\nabc";
+    assert_eq!(error(huge), EnvelopeError::EventTooLarge);
 }
 
 #[test]
@@ -146,16 +177,12 @@ fn items_need_a_header_with_a_type() {
 }
 
 #[test]
-fn unknown_items_are_kept_and_skipped() {
+fn unknown_items_are_skipped() {
     let body = "{\"x\":{\"y\":[1]}}\n{\"type\":\"quux\",\"new\":true}\n\x01\x02\n{\"type\":\"event\"}\n{}\n";
     let envelope = parse(body).unwrap();
     assert_eq!(envelope.items[0].kind, ItemKind::Unknown);
-    assert_eq!(
-        envelope.items[0].header_line,
-        b"{\"type\":\"quux\",\"new\":true}"
-    );
-    assert_eq!(envelope.event().unwrap(), b"{}");
-    assert_eq!(envelope.header_line, b"{\"x\":{\"y\":[1]}}");
+    assert_eq!(envelope.items[0].size, 2);
+    assert_eq!(envelope.event.unwrap(), b"{}");
 }
 
 #[test]
@@ -201,23 +228,59 @@ fn sizes_are_limited_per_kind() {
             "x".repeat(size)
         )
     };
-    assert!(parse(&item("event", MAX_EVENT)).is_ok());
+    assert!(parse_whole(&item("event", MAX_EVENT)).is_ok());
     assert_eq!(
-        error(&item("event", MAX_EVENT + 1)),
-        EnvelopeError::EventTooLarge
+        parse_whole(&item("event", MAX_EVENT + 1)),
+        Err(EnvelopeError::EventTooLarge)
     );
-    assert!(!parse(&item("check_in", MAX_CHECK_IN)).unwrap().items[0].oversized);
-    assert!(parse(&item("check_in", MAX_CHECK_IN + 1)).unwrap().items[0].oversized);
+    assert!(!parse_whole(&item("check_in", MAX_CHECK_IN)).unwrap().items[0].oversized);
+    assert!(
+        parse_whole(&item("check_in", MAX_CHECK_IN + 1))
+            .unwrap()
+            .items[0]
+            .oversized
+    );
     let many = format!("{{}}\n{}", "{\"type\":\"a\"}\n\n".repeat(MAX_ITEMS));
     assert_eq!(parse(&many).unwrap().items.len(), MAX_ITEMS);
     let error = error(&format!("{many}{{\"type\":\"a\"}}\n\n"));
     assert!(error.is_too_large());
     assert_eq!(error.code(), "too_many_items");
     assert_eq!(
-        store_event(&vec![b'x'; MAX_EVENT + 1]),
+        store(&vec![b'x'; MAX_EVENT + 1]),
         Err(EnvelopeError::EventTooLarge)
     );
-    assert_eq!(store_event(b"{}"), Ok(&b"{}"[..]));
+    assert_eq!(store(b"{}\n{}"), Ok(Some(b"{}\n{}".to_vec())));
+    assert_eq!(store(b""), Ok(Some(Vec::new())));
+    let long = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_LINE));
+    assert_eq!(parse_whole(&long), Err(EnvelopeError::LineTooLong));
+    let long = format!("{{}}\n{long}");
+    assert_eq!(parse_whole(&long), Err(EnvelopeError::LineTooLong));
+    assert_eq!(
+        parse_whole(&" ".repeat(MAX_LINE + 1)),
+        Err(EnvelopeError::LineTooLong)
+    );
+}
+
+#[test]
+fn what_is_not_stored_is_not_held() {
+    let mut reader = Reader::default();
+    reader
+        .push(b"{}\n{\"type\":\"attachment\",\"length\":5000000}\n")
+        .unwrap();
+    for _ in 0..5000 {
+        reader.push(&[b'x'; 1000]).unwrap();
+    }
+    reader.push(b"\n{\"type\":\"log\"}\n").unwrap();
+    for _ in 0..5000 {
+        reader.push(&[b'x'; 1000]).unwrap();
+    }
+    assert!(reader.held() < 1000, "{}", reader.held());
+    reader.push(b"\n{\"type\":\"event\"}\n").unwrap();
+    reader.push(&[b'x'; 100_000]).unwrap();
+    assert!((100_000..102_000).contains(&reader.held()));
+    let envelope = reader.finish().unwrap();
+    assert_eq!(envelope.event.unwrap().len(), 100_000);
+    assert_eq!(envelope.items[1].size, 5_000_000);
 }
 
 proptest! {
@@ -225,8 +288,10 @@ proptest! {
 
     #[test]
     fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..300), noise in "(\\{\\}|\\{\"type\":\"(event|a)\"(,\"length\":[0-9]{1,2})?\\}|[\\n x])(\\n|\\{\"type\":\"(a|b)\"(,\"length\":[0-9]{1,2})?\\}|[\\n xy]){0,12}") {
-        let _ = Envelope::parse(&bytes);
-        let _ = Envelope::parse(noise.as_bytes());
+        for bytes in [&bytes[..], noise.as_bytes()] {
+            prop_assert_eq!(in_pieces(bytes, 1), Envelope::parse(bytes));
+            prop_assert_eq!(in_pieces(bytes, 5), Envelope::parse(bytes));
+        }
     }
 
     #[test]
@@ -242,7 +307,18 @@ proptest! {
             body.push(b'\n');
         }
         let envelope = Envelope::parse(&body).unwrap();
-        let found: Vec<&[u8]> = envelope.items.iter().map(|item| item.payload).collect();
-        prop_assert_eq!(found, payloads.iter().map(|(payload, _)| &payload[..]).collect::<Vec<_>>());
+        let found: Vec<usize> = envelope.items.iter().map(|item| item.size).collect();
+        prop_assert_eq!(found, payloads.iter().map(|(payload, _)| payload.len()).collect::<Vec<_>>());
+        // The one payload that is kept comes back as it went.
+        let (payload, _) = payloads.first().cloned().unwrap_or_default();
+        let mut with_event = body;
+        if !ends_in_newline {
+            with_event.push(b'\n');
+        }
+        with_event.extend_from_slice(format!("{{\"type\":\"event\",\"length\":{}}}\n", payload.len()).as_bytes());
+        with_event.extend_from_slice(&payload);
+        let envelope = Envelope::parse(&with_event).unwrap();
+        prop_assert_eq!(in_pieces(&with_event, 3).unwrap(), envelope.clone());
+        prop_assert_eq!(envelope.event.unwrap(), payload);
     }
 }

@@ -259,9 +259,11 @@ both! {
         refused(announced.send().await.unwrap(), 413, "too_large").await;
         let many = "{}\n".to_owned() + &"{\"type\":\"x\",\"length\":0}\n\n".repeat(1_001);
         refused(t.send_envelope(&a, many).await, 413, "too_many_items").await;
+        refused(t.send_envelope(&a, " ".repeat(70_000)).await, 413, "header_too_large").await;
         // A bomb: 200 MB of spaces in 200 KB.
         let bomb = {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(b"{}\n{\"type\":\"attachment\"}\n").unwrap();
             for _ in 0..200 {
                 encoder.write_all(&vec![b' '; 1_000_000]).unwrap();
             }

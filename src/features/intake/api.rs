@@ -3,13 +3,11 @@
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::body::{self, Budget};
 use super::reply::{Refusal, accepted, preflight};
-use super::{Form, Head, accept, keys};
+use super::{Form, Head, receive};
 use crate::app::App;
 use crate::kit::web::body::content_length;
 use crate::sentry::auth;
-use crate::sentry::event_id::EventId;
 
 const X_SENTRY_AUTH: HeaderName = HeaderName::from_static("x-sentry-auth");
 
@@ -33,7 +31,11 @@ pub async fn options() -> HttpResponse {
 }
 
 async fn answer(app: &App, req: &HttpRequest, payload: web::Payload, form: Form) -> HttpResponse {
-    match receive(app, req, payload, form).await {
+    let received = match head(req, form) {
+        Ok(head) => receive(app, head, payload, content_length(req)).await,
+        Err(refusal) => Err(refusal),
+    };
+    match received {
         Ok(id) => accepted(id),
         Err(refusal) => {
             tracing::debug!(?refusal, "a body was refused");
@@ -42,19 +44,14 @@ async fn answer(app: &App, req: &HttpRequest, payload: web::Payload, form: Form)
     }
 }
 
-async fn receive(
-    app: &App,
-    req: &HttpRequest,
-    payload: web::Payload,
-    form: Form,
-) -> Result<Option<EventId>, Refusal> {
+fn head(req: &HttpRequest, form: Form) -> Result<Head, Refusal> {
     let text = |name: HeaderName| text_of(req.headers(), &name);
     let credentials = auth::from_request(
         text(X_SENTRY_AUTH).as_deref(),
         text(header::AUTHORIZATION).as_deref(),
         req.query_string(),
     )?;
-    let head = Head {
+    Ok(Head {
         form,
         project: req
             .match_info()
@@ -63,15 +60,7 @@ async fn receive(
             .to_owned(),
         encoding: text(header::CONTENT_ENCODING),
         credentials,
-    };
-    // Who names a key outside the body is judged before the body is read.
-    let key = match &head.credentials {
-        Some(credentials) => Some(keys::find(app, &credentials.public_key, &head.project).await?),
-        None => None,
-    };
-    let budget = app.cache::<Budget>();
-    let (raw, reserved) = body::read(&budget, payload, content_length(req)).await?;
-    accept(app, head, key, raw, reserved).await
+    })
 }
 
 /// A header as text; several lines of one name are one list.

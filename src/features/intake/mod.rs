@@ -1,37 +1,35 @@
 //! The door for programs: `/api/{project}/envelope/` and `/store/`, as Sentry's SDKs speak to them (sentry.md §11).
 //!
-//! The DSN's key is the credential. A body is read within a budget of memory that all requests share, decoded,
-//! cut into items; its event is read and grouped ([`groups::NewEvent`]), and written in one batched write, so that
+//! The DSN's key is the credential. A body is decoded and cut into items while it arrives, within a budget of memory
+//! that all requests share ([`budget`]); its event is read and grouped ([`groups::NewEvent`]), and written in one batched write, so that
 //! many events share a commit. The answer is given after COMMIT: what an SDK was told to be accepted is on disk.
 //! What we have no use for (transactions, sessions, check-ins, …) is accepted and dropped, because an SDK that
 //! is refused would stop sending errors too.
 
 pub mod api;
 mod body;
+mod budget;
 mod keys;
 mod reply;
 
 use std::sync::Arc;
 
-use actix_web::web::Bytes;
+use actix_web::web::Payload;
 
 use crate::app::App;
 use crate::features::groups::{self, Known, NewEvent, Recorded};
-use crate::kit::clock::Micros;
 use crate::kit::db::DbError;
 use crate::sentry::auth::{self, Credentials};
-use crate::sentry::decode::{DecodeError, MAX_DECODED, decode};
-use crate::sentry::envelope::{Envelope, store_event};
+use crate::sentry::envelope::{Envelope, Header};
 use crate::sentry::event_id::EventId;
 
-use body::{Budget, Reserved};
+use body::Arrival;
+use budget::{Budget, Reserved};
 use keys::Key;
 use reply::Refusal;
 
-/// Bodies up to this size are decoded and read where they arrived; larger ones on a blocking thread.
+/// Events up to this size, in bytes, are read where they arrived; larger ones on a blocking thread, one at a time.
 const INLINE: usize = 128 * 1024;
-/// What a body may become there, in bytes; what becomes larger is decoded again, one such body at a time.
-const INLINE_DECODED: usize = 1_200_000;
 
 /// What kind of body it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,102 +53,75 @@ struct Head {
 }
 
 impl Head {
-    /// Decodes the body and reads what is in it, for whoever the key belongs to.
-    fn open(&self, raw: &[u8], limit: usize, key: Key, now: Micros) -> Result<Opened, Refusal> {
-        let body = decode(self.encoding.as_deref(), raw, limit)?;
-        let (id, payload) = match self.form {
-            Form::Store => (None, Some(store_event(&body)?)),
-            Form::Envelope => {
-                let envelope = Envelope::parse(&body)?;
-                auth::with_envelope(
-                    self.credentials.clone(),
-                    envelope.header.dsn.as_deref(),
-                    &self.project,
-                )?;
-                (envelope.header.event_id, envelope.event())
-            }
-        };
-        let Some(payload) = payload else {
-            return Ok(Opened { id, event: None });
-        };
-        let event = NewEvent::read(key.org, key.project, payload, id, now)?;
-        Ok(Opened {
-            id: Some(event.event_id),
-            event: Some(event),
-        })
-    }
-
-    /// The key that an envelope names in its own header.
-    fn key_inside(&self, raw: &[u8], limit: usize) -> Result<String, Refusal> {
-        let body = decode(self.encoding.as_deref(), raw, limit)?;
-        let dsn = match self.form {
-            Form::Store => None,
-            Form::Envelope => Envelope::parse(&body)?.header.dsn,
-        };
-        Ok(auth::with_envelope(None, dsn.as_deref(), &self.project)?.public_key)
+    /// Whose event it is, by all that names a key. A key that was named outside the body has been looked up.
+    async fn judge(&self, app: &App, header: &Header, key: Option<Key>) -> Result<Key, Refusal> {
+        let dsn = header.dsn.as_deref();
+        let credentials = auth::with_envelope(self.credentials.clone(), dsn, &self.project)?;
+        match key {
+            Some(key) => Ok(key),
+            None => keys::find(app, &credentials.public_key, &self.project).await,
+        }
     }
 }
 
-/// A body that was read.
-struct Opened {
-    /// Id to answer.
-    id: Option<EventId>,
-    /// The event, if there is one.
-    event: Option<NewEvent>,
-}
-
-/// Accepts a body whose bytes are all here, and stores its event.
-async fn accept(
+/// Reads a body as it arrives, and stores its event; answers the id of the event, if it held or named one.
+async fn receive(
     app: &App,
     head: Head,
-    key: Option<Key>,
-    raw: Bytes,
-    mut reserved: Reserved,
+    payload: Payload,
+    announced: Option<usize>,
 ) -> Result<Option<EventId>, Refusal> {
-    let now = app.clock.now();
-    let head = Arc::new(head);
-    let key = match key {
-        Some(key) => key,
-        None => {
-            let inside = {
-                let head = Arc::clone(&head);
-                on_right_thread(app, &raw, move |raw, limit| head.key_inside(raw, limit)).await?
-            };
-            keys::find(app, &inside, &head.project).await?
-        }
+    let budget = app.cache::<Budget>();
+    let (key, envelope, mut reserved) = arrive(app, &budget, &head, payload, announced).await?;
+    let id = envelope.header.event_id;
+    let Some(payload) = envelope.event else {
+        return Ok(id);
     };
-    let opened =
-        on_right_thread(app, &raw, move |raw, limit| head.open(raw, limit, key, now)).await?;
-    drop(raw);
-    let Some(event) = opened.event else {
-        return Ok(opened.id);
+    let (now, large) = (app.clock.now(), payload.len() > INLINE);
+    let read = move || NewEvent::read(key.org, key.project, &payload, id, now);
+    let event = if large {
+        let turn = budget.turn().await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read()
+        });
+        read.await.map_err(|_| Refusal::internal())??
+    } else {
+        read()?
     };
-    reserved.resize(event.body.len())?;
+    let id = event.event_id;
+    // Once here, once in the statement that writes it.
+    reserved.resize(2 * event.body.len()).await?;
     store(app, event).await?;
-    Ok(opened.id)
+    Ok(Some(id))
 }
 
-/// Runs `work` here when the body is small and stays small, else on a blocking thread; of the bodies that become
-/// large only one is in memory at a time.
-async fn on_right_thread<T, F>(app: &App, raw: &Bytes, work: F) -> Result<T, Refusal>
-where
-    T: Send + 'static,
-    F: Fn(&[u8], usize) -> Result<T, Refusal> + Send + 'static,
-{
-    if raw.len() <= INLINE {
-        let limit = INLINE_DECODED;
-        match work(raw, limit) {
-            Err(refusal) if refusal.is(&DecodeError::TooLarge { max: limit }) => {}
-            done => return done,
+/// Reads a body to its end. Whoever names no good key is refused as soon as that can be known.
+async fn arrive(
+    app: &App,
+    budget: &Budget,
+    head: &Head,
+    payload: Payload,
+    announced: Option<usize>,
+) -> Result<(Key, Envelope, Reserved), Refusal> {
+    let named = match &head.credentials {
+        Some(credentials) => Some(keys::find(app, &credentials.public_key, &head.project).await?),
+        None => None,
+    };
+    let encoding = head.encoding.as_deref();
+    let mut arrival = Arrival::new(budget, payload, announced, head.form, encoding)?;
+    let mut judged = None;
+    while arrival.more().await? {
+        if let (None, Some(header)) = (judged, arrival.header()) {
+            judged = Some(head.judge(app, header, named).await?);
         }
     }
-    let permit = app.cache::<Budget>().large().await?;
-    let raw = raw.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        work(&raw, MAX_DECODED)
-    });
-    done.await.unwrap_or_else(|_| Err(Refusal::internal()))
+    let (envelope, reserved) = arrival.finish()?;
+    let key = match judged {
+        Some(key) => key,
+        None => head.judge(app, &envelope.header, named).await?,
+    };
+    Ok((key, envelope, reserved))
 }
 
 /// Writes the event and learns where it went.

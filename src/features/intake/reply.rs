@@ -32,8 +32,6 @@ pub(super) struct Refusal {
     detail: Cow<'static, str>,
     /// Seconds to stay away.
     retry_after: Option<u64>,
-    /// The limit that a decoder ran into, so that the caller can try with a higher one.
-    decoded_over: Option<usize>,
 }
 
 impl Refusal {
@@ -43,7 +41,6 @@ impl Refusal {
             code,
             detail: detail.into(),
             retry_after: None,
-            decoded_over: None,
         }
     }
 
@@ -90,11 +87,6 @@ impl Refusal {
         )
     }
 
-    /// True when it is about this limit of a decoder.
-    pub(super) fn is(&self, error: &DecodeError) -> bool {
-        matches!(error, DecodeError::TooLarge { max } if self.decoded_over == Some(*max))
-    }
-
     /// The answer.
     pub(super) fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
@@ -120,15 +112,12 @@ impl From<AuthError> for Refusal {
 
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
-        let (status, decoded_over) = match &error {
-            DecodeError::TooLarge { max } => (StatusCode::PAYLOAD_TOO_LARGE, Some(*max)),
-            DecodeError::Unsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
-            DecodeError::Truncated | DecodeError::Corrupt(_) => (StatusCode::BAD_REQUEST, None),
+        let status = match &error {
+            DecodeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            DecodeError::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            DecodeError::Truncated | DecodeError::Corrupt(_) => StatusCode::BAD_REQUEST,
         };
-        Self {
-            decoded_over,
-            ..Self::new(status, error.code(), error.to_string())
-        }
+        Self::new(status, error.code(), error.to_string())
     }
 }
 
@@ -157,10 +146,10 @@ impl From<DbError> for Refusal {
         if error.is_transient() {
             tracing::error!(error = %error, "an event was not stored; its sender is told to try again");
             let detail = "the database is not available; try again later";
-            let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+            // Not 503: of all answers SDKs only take 429 as a request to come back.
             return Self {
                 retry_after: Some(RETRY_AFTER_SECS),
-                ..refusal
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "unavailable", detail)
             };
         }
         tracing::error!(error = %error, "an event was not stored");
