@@ -16,7 +16,9 @@
 mod support;
 
 mod accounts;
+mod browser_looks;
 mod browser_story;
+mod check;
 mod connect_judge;
 mod deliveries;
 mod groups;

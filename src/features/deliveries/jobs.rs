@@ -260,7 +260,7 @@ async fn understand(app: &App, delivery: &Claimed) -> Result<Work, AppError> {
         },
         Event::RepoDeleted(_) => {
             // Safe to repeat, so it need not share the write that ends the delivery.
-            links::remove_repository(app, org, id, "Bitbucket").await?;
+            links::repository_gone(app, org, id).await?;
             Work::Deleted
         }
         Event::Other { .. } => Work::Nothing("this event is not used"),
