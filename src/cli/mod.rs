@@ -84,7 +84,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     {
         return check::ready(url).await;
     }
-    let config = load(&cli)?;
+    let config = match load(&cli) {
+        Err(error) if matches!(cli.command, Command::Check(_)) => {
+            return Ok(check::misconfigured(&error));
+        }
+        loaded => loaded?,
+    };
     crate::telemetry::init(&config.log);
     match cli.command {
         Command::Serve { no_workers } => serve::serve(config, !no_workers).await,

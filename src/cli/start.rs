@@ -25,7 +25,7 @@ pub(super) fn start(config: Config, open_as: OpenAs) -> anyhow::Result<App> {
 }
 
 /// The keys of the configuration; with `--dev` those of `dev.keys` beside the database, made when absent.
-fn sealer(config: &Config) -> anyhow::Result<Sealer> {
+pub(super) fn sealer(config: &Config) -> anyhow::Result<Sealer> {
     let keys = match &config.secret_keys {
         Some(keys) => keys.clone(),
         None => dev_keys(config)?,

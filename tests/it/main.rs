@@ -17,7 +17,9 @@ mod support;
 
 mod accounts;
 mod bitbucket_judge;
+mod browser_looks;
 mod browser_story;
+mod check;
 mod connect_judge;
 mod deliveries;
 mod failures;

@@ -273,7 +273,7 @@ async fn understand(
         },
         Event::RepoDeleted(_) => {
             // Safe to repeat, so it need not share the write that ends the delivery.
-            links::remove_repository(app, org, id, "Bitbucket").await?;
+            links::repository_gone(app, org, id).await?;
             *known = None;
             Work::Deleted
         }

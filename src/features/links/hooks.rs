@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{client_for_repo, remember};
+use super::repos::repository_gone;
 use super::store::{self, Hook, Repo};
 use super::{EnsureHook, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::app::App;
@@ -24,7 +25,8 @@ use crate::kit::jobs::enqueue;
 
 /// By this text people recognise our hook in Bitbucket.
 const DESCRIPTION: &str = "tracebucket-repo-hook";
-/// What every repository tells us. `repo:deleted` exists for workspace hooks only (bitbucket.md §5.1).
+/// What every repository tells us. `repo:deleted` is for workspace hooks (bitbucket.md §5.1): when one arrives it is
+/// believed, but a repository's own hook cannot ask for it. That a repository is gone shows when its hook is checked.
 const EVENTS: &[&str] = &["repo:push", "pullrequest:fulfilled", "repo:updated"];
 /// What a repository with an issue tracker tells us besides.
 const TRACKER_EVENTS: &[&str] = &["issue:updated", "issue:comment_created"];
@@ -37,7 +39,7 @@ fn seal_context(repo: RepoId) -> String {
     format!("repo_hook.secret:{repo}")
 }
 
-fn open(sealer: &Sealer, repo: RepoId, sealed: &[u8]) -> AppResult<Secret> {
+pub(super) fn open(sealer: &Sealer, repo: RepoId, sealed: &[u8]) -> AppResult<Secret> {
     let plain = sealer
         .open(&seal_context(repo), sealed)
         .map_err(AppError::internal)?;
@@ -85,6 +87,18 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
     let secret = open(&app.sealer, repo_id, &hook.sealed_secret)?;
     let url = delivery_url(app, org);
     let registered = register(&connected.cloud, &repo, &reference, &hook, &url, &secret).await;
+    if let Err(error) = &registered
+        && error.is_absent()
+        && let Err(error) = connected.cloud.repository(&reference).await
+        && error.is_absent()
+    {
+        // Neither the hooks nor the repository: nothing to repair.
+        repository_gone(app, org, repo_id).await?;
+        return Err(LinkError::Off(format!(
+            "Bitbucket does not have the repository {} any more, or hides it from this connection.",
+            repo.name
+        )));
+    }
     remember(app, &connected.link, &registered).await?;
     let now = app.clock.now();
     match registered {

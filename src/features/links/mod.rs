@@ -14,6 +14,7 @@ pub mod actions;
 pub mod api;
 mod client;
 mod config;
+mod doctor;
 mod hooks;
 mod jobs;
 pub mod lifecycle;
@@ -38,6 +39,7 @@ use crate::kit::jobs::{cancel_ordered, enqueue};
 
 pub use client::{Connected, LinkError, client_for_link, client_for_repo, upstream_error};
 pub use config::LinkConfig;
+pub use doctor::{Finding, check_connections, check_secrets};
 pub use hooks::{
     RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal,
     rotate_secret,
@@ -45,7 +47,7 @@ pub use hooks::{
 pub use jobs::{CheckHooks, EnsureHook, RemoveHook, SyncRepos};
 pub use repos::{
     FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release,
-    search_repositories,
+    repository_gone, search_repositories,
 };
 pub use store::{
     Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
@@ -91,6 +93,8 @@ text_enum! {
         Hidden = "hidden",
         /// Removed; its commits and tickets stay.
         Removed = "pending_deletion",
+        /// Deleted in Bitbucket, or out of the connection's sight; its hook is forgotten, its commits and tickets stay.
+        Gone = "gone",
     }
 }
 

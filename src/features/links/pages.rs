@@ -98,11 +98,18 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
         (RepoStatus::Active, Some(HookState::Pending)) => ("pending", "setting up"),
         (RepoStatus::Active, Some(HookState::Failed)) => ("failed", "failed"),
         (RepoStatus::Active, Some(HookState::None) | None) => ("failed", "missing"),
+        (RepoStatus::Gone, _) => ("gone", "gone"),
         _ => ("off", "off"),
     };
-    let detail = hook
-        .and_then(|hook| hook.last_error.clone())
-        .filter(|_| repo.status == RepoStatus::Active);
+    let detail = match repo.status {
+        RepoStatus::Active => hook.and_then(|hook| hook.last_error.clone()),
+        RepoStatus::Gone => Some(
+            "Bitbucket does not have this repository any more, or hides it from this connection. \
+             Its commits and tickets stay."
+                .to_owned(),
+        ),
+        _ => None,
+    };
     // A hook whose setting up has met an error need not wait for the next try.
     let can_repair = needs_repair(repo, hook) || (state == "pending" && detail.is_some());
     json!({
@@ -112,6 +119,9 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
 }
 
 fn tracker_part(repo: &Repo) -> Value {
+    if repo.status == RepoStatus::Gone {
+        return json!({ "state": "gone", "label": "gone", "detail": null });
+    }
     match repo.has_tracker {
         Some(true) => json!({ "state": "on", "label": "on", "detail": null }),
         Some(false) => {

@@ -22,7 +22,7 @@ use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::Sealer;
 use crate::kit::db::Tx;
-use crate::kit::jobs::{enqueue, enqueue_at};
+use crate::kit::jobs::{cancel, enqueue, enqueue_at};
 
 /// Longest name or address of a repository that is stored.
 pub(super) const MAX_NAME: usize = 200;
@@ -232,6 +232,44 @@ pub async fn remove_repository(app: &App, org: OrgId, id: RepoId, actor: &str) -
         RepoStatus::Removed,
     )
     .await
+}
+
+/// Notes that Bitbucket does not have a repository any more. There is no hook to delete: it is forgotten with its
+/// secret. The row stays as what commits and tickets refer to; adding the repository again takes it back into use.
+///
+/// # Errors
+/// 404 for another tenant's repository or one that is removed.
+pub async fn repository_gone(app: &App, org: OrgId, id: RepoId) -> AppResult<Repo> {
+    let now = app.clock.now();
+    let repo = app
+        .db
+        .write(move |tx| {
+            let repo = store::find_repo(tx, org, id)?
+                .filter(|repo| repo.status != RepoStatus::Removed)
+                .ok_or_else(AppError::not_found)?;
+            if repo.status == RepoStatus::Gone {
+                return Ok(repo);
+            }
+            let (name, url) = (&repo.name, repo.url.as_deref());
+            store::edit_repo(tx, org, id, RepoStatus::Gone, name, url, now)?;
+            store::forget_hook(tx, org, id)?;
+            cancel::<EnsureHook>(tx, &EnsureHook::key(id))?;
+            let data = json!({ "repository": name });
+            let action = "links.repository_gone";
+            audit::record(
+                tx,
+                Some(org),
+                "Bitbucket",
+                action,
+                &id.to_string(),
+                &data,
+                now,
+            )?;
+            Ok::<_, AppError>(repo)
+        })
+        .await?;
+    forget_cached(app);
+    Ok(repo)
 }
 
 async fn change_status(

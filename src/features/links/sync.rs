@@ -99,6 +99,11 @@ fn bring_up_to_date(
             )?;
             Ok(false)
         }
+        // It is back.
+        Some(repo) if repo.link_id == Some(link.id) && repo.status == RepoStatus::Gone => {
+            take(tx, sealer, link, facts, now, now)?;
+            Ok(true)
+        }
         // Hidden by hand, or another link's.
         Some(_) => Ok(false),
         None => match take(tx, sealer, link, facts, now, now)? {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::LinkConfig;
 use super::store::{Link, Repo};
-use super::{LinkStatus, PROVIDER, REPO_PROVIDER};
+use super::{LinkStatus, PROVIDER, REPO_PROVIDER, RepoStatus};
 use crate::atlassian::descriptor::SCOPES;
 use crate::kit::clock::Micros;
 use crate::sentry::wire::{
@@ -112,7 +112,13 @@ pub fn repository_object(repo: &Repo) -> Repository {
         } else {
             Repository::unknown_provider()
         },
-        status: repo.status.as_str().to_owned(),
+        // Sentry has no word for a repository that is gone.
+        status: match repo.status {
+            RepoStatus::Gone => RepoStatus::Disabled,
+            status => status,
+        }
+        .as_str()
+        .to_owned(),
         date_created: time(repo.created_at),
         integration_id: repo.link_id.map(|link| StringId(link.0)),
         external_slug: linked.then(|| repo.name.clone()),

@@ -3,6 +3,44 @@
 use super::*;
 
 in_a_world! {
+    async fn a_repository_that_is_gone_is_noticed_and_can_come_back(world) {
+        let (t, bitbucket) = (&world.t, &world.bitbucket);
+        let cookie = t.session(&world.tenant.owner).await;
+        let page = async || {
+            let path = format!("/o/acme/connections/{}/", world.integration);
+            let request = t.http.get(t.url(&path)).header("cookie", &cookie).header("accept", "text/html");
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        let org = world.tenant.org.id;
+        let check = async || {
+            let repo = world.repo(&world.repo).await;
+            links::repair_hook(&t.app, org, repo.id, "test").await.unwrap();
+            t.run_jobs().await;
+        };
+        // Only the hooks answer 404: the repository is there, so it stays in use.
+        bitbucket.add_fault(Fault::always("GET", "/hooks", status(404)));
+        check().await;
+        assert_eq!(world.repo(&world.repo).await.status, RepoStatus::Active);
+        bitbucket.clear_faults();
+        bitbucket.add_fault(Fault::always("GET", "/2.0/repositories/", status(404)));
+        check().await;
+        bitbucket.clear_faults();
+        assert_eq!(world.repo(&world.repo).await.status, RepoStatus::Gone);
+        assert!(world.secrets(&world.repo).await.is_empty(), "its hook and secret are forgotten");
+        let html = page().await;
+        assert!(html.contains("acme/shop") && html.contains("does not have this repository any more") && !html.contains("/repair/"), "{html}");
+        let all = world.get(&format!("{REPOS}?status=")).await;
+        assert_eq!((&all[0]["name"], &all[0]["status"]), (&json!("acme/shop"), &json!("disabled")));
+        // Added again it is the same row.
+        assert_eq!(world.add("acme/shop", 201).await["id"].as_str(), Some(world.repo.as_str()));
+        t.run_jobs().await;
+        assert_eq!(world.repo(&world.repo).await.status, RepoStatus::Active);
+        assert!(!page().await.contains("does not have this repository any more"));
+        assert_eq!(world.hooks().len(), 1);
+        bitbucket.take_violations();
+        world.finish().await;
+    }
+
     async fn hooks_are_registered_once_and_repaired(world) {
         let (t, bitbucket, repo) = (&world.t, &world.bitbucket, &world.repo);
         let hooks = world.hooks();

@@ -14,7 +14,7 @@ use bitbucket_sandbox::{Action, Fault, NewRepository, NewToken, Sandbox};
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::{OrgId, Role};
-use tracebucket::features::links::{self, HookState, Repo, RepoId};
+use tracebucket::features::links::{self, HookState, Repo, RepoId, RepoStatus};
 use tracebucket::kit::crypto::{Sealer, hmac_sha256};
 
 use crate::support::world::{World, bitbucket_and_app, hidden, install, link_by_hand};

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::features::accounts::OrgId;
+use crate::features::accounts::{self, OrgId};
 use crate::features::installs::InstallationId;
 use crate::features::links::{LinkId, LinkStatus, PROVIDER};
 use crate::kit::clock::Micros;
@@ -56,6 +56,25 @@ pub fn list_links(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<Link>> {
         .order(links::id)
         .select(Link::as_select())
         .load(conn)
+}
+
+/// The links of all organizations that were not disconnected, each with its organization's slug; for the operator's
+/// doctor, which asks for no organization.
+pub(in crate::features::links) fn every_link(conn: &mut Conn) -> QueryResult<Vec<(String, Link)>> {
+    let rows: Vec<Link> = links::table
+        .filter(links::status.ne(LinkStatus::Removed))
+        .order(links::id)
+        .select(Link::as_select())
+        .load(conn)?;
+    rows.into_iter()
+        .map(|link| {
+            let org = accounts::org_by_id(conn, link.org_id)?;
+            Ok((
+                org.map_or_else(|| link.org_id.to_string(), |org| org.slug),
+                link,
+            ))
+        })
+        .collect()
 }
 
 /// A link that was not disconnected.

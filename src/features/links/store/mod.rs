@@ -12,8 +12,8 @@ pub(super) use hooks::{
 };
 pub use links::{Link, find_link, list_links};
 pub(super) use links::{
-    LinkFacts, find_any_link, links_of_installation, put_link, set_link_config, set_link_reason,
-    set_link_status,
+    LinkFacts, every_link, find_any_link, links_of_installation, put_link, set_link_config,
+    set_link_reason, set_link_status,
 };
 pub use repos::{
     Repo, RepoFilter, count_repos, find_repo, find_repo_by_external, find_repo_by_name, list_repos,

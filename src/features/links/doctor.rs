@@ -1,0 +1,92 @@
+//! What `tracebucket check` wants to know of connections: do their credentials work, can their secrets be opened.
+
+use serde::Serialize;
+
+use super::client::{client_for_link, describe};
+use super::store::{self, Link};
+use super::{LinkError, LinkStatus, RepoId, hooks};
+use crate::app::App;
+use crate::atlassian::lifecycle::BracedUuid;
+use crate::error::{AppError, AppResult};
+
+/// How one connection fares.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// `organization → workspace`.
+    pub name: String,
+    /// False for one that the workspace or the organization ended: nothing is wrong then.
+    pub in_use: bool,
+    /// What is wrong and what to do, if something is.
+    pub problem: Option<String>,
+}
+
+/// Asks Bitbucket with each connection's credential.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn check_connections(app: &App) -> AppResult<Vec<Finding>> {
+    let links = app
+        .db
+        .read(|conn| Ok::<_, AppError>(store::every_link(conn)?))
+        .await?;
+    let mut findings = Vec::with_capacity(links.len());
+    for (org, link) in links {
+        let in_use = link.status == LinkStatus::Active;
+        let problem = if in_use {
+            ask(app, &link).await?
+        } else {
+            link.status_reason.clone()
+        };
+        findings.push(Finding {
+            name: format!("{org} → {}", link.name),
+            in_use,
+            problem,
+        });
+    }
+    Ok(findings)
+}
+
+async fn ask(app: &App, link: &Link) -> AppResult<Option<String>> {
+    let connected = match client_for_link(app, link.org_id, link.id).await {
+        Ok(connected) => connected,
+        Err(LinkError::App(error)) if error.code() == "internal" => {
+            return Ok(Some(
+                "its secret cannot be opened with the configured keys; put the key that sealed it back into secret_keys"
+                    .to_owned(),
+            ));
+        }
+        Err(LinkError::App(error)) => return Err(error),
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let Some(workspace) = BracedUuid::parse(&link.workspace_uuid) else {
+        return Ok(Some(
+            "its workspace has no valid uuid; connect it again".to_owned(),
+        ));
+    };
+    let answer = connected.cloud.prove_workspace(&workspace).await;
+    Ok(answer.err().map(|error| describe(&error)))
+}
+
+/// How many webhook secrets there are, and how many of them no configured key opens.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn check_secrets(app: &App) -> AppResult<(usize, usize)> {
+    const SLICE: i64 = 200;
+    let (mut after, mut total, mut closed) = (RepoId(0), 0, 0);
+    loop {
+        let slice = app
+            .db
+            .read(move |conn| Ok::<_, AppError>(store::hooks_after(conn, after, SLICE)?))
+            .await?;
+        let Some(last) = slice.last() else {
+            return Ok((total, closed));
+        };
+        after = last.repo_id;
+        total += slice.len();
+        closed += slice
+            .iter()
+            .filter(|hook| hooks::open(&app.sealer, hook.repo_id, &hook.sealed_secret).is_err())
+            .count();
+    }
+}

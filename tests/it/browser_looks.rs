@@ -1,0 +1,199 @@
+//! Pages that a story does not come by: what is empty, over, gone or refused. Each is judged by axe-core and
+//! photographed like the others.
+
+use std::time::Duration;
+
+use bitbucket_sandbox::{Action, Fault, NewRepository};
+use serde_json::{Value, json};
+use tracebucket::error::AppError;
+use tracebucket::features::{links, tickets};
+use tracebucket::kit::jobs;
+
+use crate::support::world::{World, git};
+use crate::support::{Backend, client};
+
+fn refusal(status: u16) -> Action {
+    Action::Status {
+        status,
+        retry_after: None,
+        body: None,
+    }
+}
+
+async fn sql(world: &World, statement: &'static str) {
+    let done = world.t.app.db.write(move |tx| {
+        use diesel::RunQueryDsl;
+        diesel::sql_query(statement).execute(tx.conn())?;
+        Ok::<_, AppError>(())
+    });
+    done.await.unwrap();
+}
+
+async fn row_id(world: &World, statement: &'static str) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        id: i64,
+    }
+    let found = world.t.app.db.read(move |conn| {
+        use diesel::RunQueryDsl;
+        Ok::<_, AppError>(diesel::sql_query(statement).get_result::<Row>(conn)?.id)
+    });
+    found.await.unwrap()
+}
+
+async fn group(world: &World, kind: &str, value: &str) -> String {
+    world.crash(kind, value, "discount_per_item").await;
+    world.newest_group().await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// A ticket that was made, and one that was not; the first could not be told of its error.
+async fn refused_tickets(world: &World) -> String {
+    let (t, token) = (&world.t, &world.tenant.token);
+    let id = group(world, "KeyError", "'voucher'").await;
+    let path = world.ticket_path(&id);
+    let form =
+        |title: &str| json!({ "repo": "acme/shop", "title": title, "description": "It broke." });
+    t.send("POST", &path, token, form("KeyError in the checkout"), 201)
+        .await;
+    let fault = |method, status| Fault::once(method, "/issues", refusal(status));
+    world.bitbucket.add_fault(fault("POST", 403));
+    t.send("POST", &path, token, form("Once more"), 400).await;
+    world.bitbucket.add_fault(fault("PUT", 403));
+    let path = format!("/api/0/organizations/acme/issues/{id}/");
+    t.send("PUT", &path, token, json!({ "status": "resolved" }), 200)
+        .await;
+    t.run_jobs().await;
+    id
+}
+
+/// One repository that Bitbucket lost, one whose webhook it refuses.
+async fn broken_repositories(world: &World) {
+    let (t, org) = (&world.t, world.tenant.org.id);
+    let mut rows = Vec::new();
+    for slug in ["old-shop", "locked"] {
+        let new = NewRepository::new("acme", slug);
+        world.bitbucket.create_repository(new).await.unwrap();
+        let body = json!({
+            "provider": "integrations:bitbucket", "installation": world.integration,
+            "identifier": format!("acme/{slug}"),
+        });
+        let path = "/api/0/organizations/acme/repos/";
+        let added = t.send("POST", path, &world.tenant.token, body, 201).await;
+        rows.push(links::RepoId(
+            added["id"].as_str().unwrap().parse().unwrap(),
+        ));
+    }
+    t.run_jobs().await;
+    links::repository_gone(&t.app, org, rows[0]).await.unwrap();
+    world
+        .bitbucket
+        .add_fault(Fault::always("GET", "/hooks", refusal(403)));
+    links::repair_hook(&t.app, org, rows[1], "Olga Owner")
+        .await
+        .unwrap();
+    t.run_jobs().await;
+    world.bitbucket.clear_faults();
+}
+
+/// A push whose body is not kept any more.
+async fn old_delivery(world: &World) -> i64 {
+    let clone = world.clone_repo("work");
+    std::fs::write(clone.join("README.md"), "The shop.\n").unwrap();
+    git(&clone, &["add", "."]);
+    git(&clone, &["commit", "-q", "-m", "Begin"]);
+    git(&clone, &["push", "-q", "origin", "HEAD:main"]);
+    world.settle().await;
+    sql(world, "UPDATE deliveries SET body = x''").await;
+    row_id(world, "SELECT max(id) AS id FROM deliveries").await
+}
+
+async fn waiting_job(world: &World, group: &str) -> i64 {
+    let (org, now) = (world.tenant.org.id, world.t.app.clock.now());
+    let job = tickets::SyncStatus {
+        org,
+        group: group.parse().unwrap(),
+    };
+    let later = now.plus(Duration::from_secs(540));
+    let put = world
+        .t
+        .app
+        .db
+        .write(move |tx| Ok::<_, AppError>(jobs::enqueue_at(tx, &job, later, now)?));
+    put.await.unwrap();
+    row_id(world, "SELECT max(id) AS id FROM jobs").await
+}
+
+fn page(path: &str, name: &str, variant: &str, says: &[&str]) -> Value {
+    json!({ "path": path, "name": name, "variant": variant, "status": 200, "says": says, "signed_out": false })
+}
+
+fn error(path: &str, variant: &str, signed_out: bool) -> Value {
+    json!({ "path": path, "name": "error", "variant": variant, "status": 404, "says": [], "signed_out": signed_out })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the clients of tests/clients and Chromium"]
+async fn pages_that_are_empty_over_gone_or_refused() {
+    let world = World::new(Backend::Sqlite).await;
+    let over = group(&world, "ZeroDivisionError", "division by zero").await;
+    sql(&world, "DELETE FROM events").await;
+    let refused = refused_tickets(&world).await;
+    broken_repositories(&world).await;
+    let delivery = old_delivery(&world).await;
+    let ready = waiting_job(&world, &refused).await;
+    let dead = waiting_job(&world, &over).await;
+    sql(
+        &world,
+        "UPDATE jobs SET state = 'dead', attempts = 8, \
+         last_error = 'Bitbucket answered 503. Bitbucket has trouble. We try again.' \
+         WHERE id = (SELECT max(id) FROM jobs)",
+    )
+    .await;
+    let connection = format!("/o/acme/connections/{}/", world.integration);
+    let gone = "does not have this repository any more";
+    let pages = [
+        page(
+            &format!("/o/acme/errors/{over}/"),
+            "groups.detail",
+            "empty",
+            &["No ticket yet"],
+        ),
+        page(
+            &format!("/o/acme/errors/{refused}/"),
+            "groups.detail",
+            "refused",
+            &["Retry", "Try again", "lacks a permission"],
+        ),
+        page(
+            &connection,
+            "links.detail",
+            "broken",
+            &[gone, "Repair", "New secret"],
+        ),
+        page(
+            &format!("/o/acme/deliveries/{delivery}/"),
+            "deliveries.detail",
+            "empty",
+            &["This one is gone"],
+        ),
+        page(&format!("/o/acme/jobs/{ready}/"), "ops.job", "empty", &[]),
+        page(
+            &format!("/o/acme/jobs/{dead}/"),
+            "ops.job",
+            "dead",
+            &["Redrive"],
+        ),
+        error("/o/acme/errors/999999/", "empty", false),
+        error("/no/such/page/", "signed_out", true),
+    ];
+    let cookie = world.t.session(&world.tenant.owner).await;
+    let config = json!({ "base": world.t.base, "cookie": cookie, "pages": pages }).to_string();
+    let script = client::node("browser/looks.mjs", &[config]);
+    let said = client::run(script, "", Duration::from_secs(300)).await;
+    assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
+    world.bitbucket.take_violations();
+}
