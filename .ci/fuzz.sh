@@ -11,5 +11,9 @@ seconds=${FUZZ_SECONDS:-120}
 targets=$(cargo fuzz list)
 for target in $targets; do
   echo "==> $target, $seconds s"
-  cargo fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=512 -timeout=10 -print_final_stats=1
+  # The corpus that grows, and what it starts from.
+  folders=("fuzz/corpus/$target")
+  mkdir -p "${folders[0]}"
+  [ ! -d "fuzz/seeds/$target" ] || folders+=("fuzz/seeds/$target")
+  cargo fuzz run "$target" "${folders[@]}" -- -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=64 -timeout=10 -print_final_stats=1
 done

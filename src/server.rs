@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{App as Actix, HttpServer, web};
 
 use crate::app::App;
@@ -46,7 +47,9 @@ pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::
                 AppError::invalid(format!("The query is not valid: {error}")).into()
             }))
             .app_data(web::PathConfig::default().error_handler(|_, _| AppError::not_found().into()))
-            // The first is the innermost: it sees the cause of an error, before a page takes its place.
+            // The first is the innermost.
+            .wrap(from_fn(refuse_nul))
+            // Sees the cause of an error, before a page takes its place.
             .wrap(from_fn(middleware::observe))
             .wrap(from_fn(pages::errors_as_pages))
             .wrap(from_fn(middleware::harden))
@@ -57,4 +60,19 @@ pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::
     .disable_signals()
     .listen(listener)?;
     Ok(server.run())
+}
+
+/// Nothing that we have is named with a NUL, and PostgreSQL takes none in a text: a path with one is not found, a
+/// query with one is not valid, on both databases and before any handler looks.
+async fn refuse_nul<B: MessageBody>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    if req.path().contains("%00") {
+        return Err(AppError::not_found().into());
+    }
+    if req.query_string().contains("%00") {
+        return Err(AppError::invalid("The query holds a NUL.").into());
+    }
+    next.call(req).await
 }

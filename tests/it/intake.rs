@@ -274,6 +274,44 @@ both! {
         assert_eq!(count(&t, &a).await, 1);
     }
 
+    async fn what_real_clients_sent_is_shown_as_they_mean_it(t) {
+        let fixtures = [
+            ("python", "ZeroDivisionError: division by zero", "__main__ in share"),
+            ("node", "TypeError: Cannot read properties of undefined (reading 'price')", "total(cart)"),
+            ("browser", "ReferenceError: cart is not defined", "pay(http://127.0.0.1:8080/assets/index-BX7yq2Lk.js)"),
+            ("rust-error", "OrderError: order 4711 has no quantity", "shop::order::read::h0123456789abcdef"),
+            ("rust-panic", "panic: called `Option::unwrap()` on a `None` value", "shop::stock::take"),
+            ("cli-send-event", "boom arg1", ""),
+            ("cli-raw-event", "hello", ""),
+            ("cli-raw-envelope", "hi", ""),
+        ];
+        let a = t.tenant("acme").await;
+        let dsn = tracebucket::features::accounts::dsn(&t.app.config.public_url, &a.key);
+        for (client, title, culprit) in fixtures {
+            let path = format!("{}/tests/fixtures/sdk/{client}.envelope", env!("CARGO_MANIFEST_DIR"));
+            let body = std::fs::read_to_string(path).unwrap().replace("http://pub@127.0.0.1:18101/1", &dsn);
+            // As each of them sends: packed with a header, plain with the key in the query, or in pieces.
+            let request = match client {
+                "python" => t.post(&a, "envelope").header("X-Sentry-Auth", auth(&a)).header("Content-Encoding", "gzip").body(gzip(body.as_bytes())),
+                "browser" => t.post(&a, "envelope").query(&[("sentry_key", &a.key.public_key)]).header("Content-Type", "text/plain;charset=UTF-8").body(body.clone()),
+                _ => {
+                    let parts: Vec<Result<Vec<u8>, std::io::Error>> = body.as_bytes().chunks(400).map(|part| Ok(part.to_vec())).collect();
+                    t.post(&a, "envelope").header("X-Sentry-Auth", auth(&a)).body(reqwest::Body::wrap_stream(futures_util::stream::iter(parts)))
+                }
+            };
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 200, "{client}");
+            let id = response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+            let event = t.get(&format!("/api/0/projects/acme/acme-shop/events/{id}/"), &a.token, 200).await;
+            assert_eq!((&event["eventID"], &event["title"], &event["culprit"]), (&json!(id), &json!(title), &json!(culprit)), "{client}");
+            let group = t.groups(&a, "").await.into_iter().find(|group| group["id"] == event["groupID"]).unwrap();
+            assert_eq!((&group["title"], &group["culprit"], &group["count"]), (&json!(title), &json!(culprit), &json!("1")), "{client}");
+            let sent: Value = serde_json::from_str(body.lines().next().unwrap()).unwrap();
+            assert_eq!(sent["event_id"].as_str().unwrap().replace('-', ""), id, "{client}");
+        }
+        assert_eq!(t.groups(&a, "").await.len(), fixtures.len());
+    }
+
     async fn strange_bytes_are_kept_or_refused_and_harm_nothing(t) {
         let a = t.tenant("acme").await;
         let broken = b"{}\n{\"type\":\"event\"}\n{\"message\":\"caf\xe9 \xff\",\"level\":\"error\"}".to_vec();
