@@ -1,17 +1,22 @@
 //! The tables of tickets, their comments and last used form fields.
 
-use std::time::Duration;
+mod claims;
+mod comments;
+mod defaults;
 
 use diesel::prelude::*;
 
-use super::comments::BY_LINKING;
 use super::{BackendKind, TicketId, TicketStatus};
-use crate::features::accounts::{OrgId, ProjectId};
+use crate::features::accounts::OrgId;
 use crate::features::groups::GroupId;
 use crate::features::links::{LinkId, RepoId};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
-use crate::schema::{ticket_comments, ticket_defaults, ticket_links, tickets};
+use crate::schema::{ticket_links, tickets};
+
+pub(super) use claims::*;
+pub(super) use comments::*;
+pub(super) use defaults::*;
 
 /// A ticket.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -175,132 +180,6 @@ pub(super) fn revive(
     ))
     .execute(tx.conn())
     .map(|count| count == 1)
-}
-
-/// Puts a refused ticket back to pending as it was.
-pub(super) fn reopen(tx: &mut Tx<'_>, org: OrgId, id: TicketId, now: Micros) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Failed)),
-    )
-    .set((
-        tickets::state.eq(TicketStatus::Pending),
-        tickets::last_error.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(|count| count == 1)
-}
-
-/// Takes the right to finish a pending ticket until `now + lease`, for one at a time. `process` is given where
-/// only one process can be alive: claims of others are then void at once. Answers the row as it was before; `None`
-/// when somebody else has it or it is not pending.
-pub(super) fn claim(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    id: TicketId,
-    owner: &str,
-    process: Option<&str>,
-    lease: Duration,
-    now: Micros,
-) -> QueryResult<Option<Ticket>> {
-    let Some(before) = find(tx, org, id)?.filter(|ticket| ticket.state == TicketStatus::Pending)
-    else {
-        return Ok(None);
-    };
-    let pending = tickets::table
-        .filter(tickets::id.eq(id))
-        .filter(tickets::state.eq(TicketStatus::Pending));
-    let free = tickets::busy_until
-        .is_null()
-        .or(tickets::busy_until.lt(Some(now)));
-    let set = (
-        tickets::busy_until.eq(Some(now.plus(lease))),
-        tickets::busy_owner.eq(Some(owner)),
-        tickets::updated_at.eq(now),
-    );
-    let taken = match process {
-        Some(process) => {
-            let dead = tickets::busy_owner.not_like(format!("{process}:%"));
-            diesel::update(pending.filter(free.or(dead)))
-                .set(set)
-                .execute(tx.conn())?
-        }
-        None => diesel::update(pending.filter(free))
-            .set(set)
-            .execute(tx.conn())?,
-    };
-    // Read again: an attempt may have been noted between the first look and the claim.
-    if taken == 1 {
-        find(tx, org, id).map(|row| row.or(Some(before)))
-    } else {
-        Ok(None)
-    }
-}
-
-/// Notes when a call that may make the ticket is sent, or (`None`) that it certainly made nothing.
-pub(super) fn note_attempt(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    id: TicketId,
-    owner: &str,
-    attempted_at: Option<Micros>,
-) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Pending))
-            .filter(tickets::busy_owner.eq(owner)),
-    )
-    .set(tickets::attempted_at.eq(attempted_at))
-    .execute(tx.conn())
-    .map(|count| count == 1)
-}
-
-/// Renews the right to finish. False when it is lost, or the ticket is not pending any more.
-pub(super) fn extend(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    id: TicketId,
-    owner: &str,
-    until: Micros,
-) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Pending))
-            .filter(tickets::busy_owner.eq(owner)),
-    )
-    .set(tickets::busy_until.eq(Some(until)))
-    .execute(tx.conn())
-    .map(|count| count == 1)
-}
-
-/// Gives the right to finish back.
-pub(super) fn release(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    id: TicketId,
-    owner: &str,
-    error: Option<&str>,
-) -> QueryResult<()> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::busy_owner.eq(owner)),
-    )
-    .set((
-        tickets::busy_until.eq(None::<Micros>),
-        tickets::busy_owner.eq(None::<String>),
-        tickets::last_error.eq(error),
-    ))
-    .execute(tx.conn())
-    .map(drop)
 }
 
 /// Pending becomes linked. False when it was not pending any more.
@@ -535,112 +414,6 @@ pub fn badges_of(conn: &mut Conn, org: OrgId, groups: &[GroupId]) -> QueryResult
     Ok(badges)
 }
 
-/// A comment that we want to stand on a ticket, once per reason.
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = ticket_comments)]
-pub(super) struct Comment {
-    pub(super) id: i64,
-    pub(super) marker: String,
-    pub(super) body: String,
-    pub(super) remote_id: Option<String>,
-}
-
-/// The comment of a reason, written down when it is not there yet; true when it is new.
-pub(super) fn put_comment(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    ticket: TicketId,
-    reason: &str,
-    marker: &str,
-    body: &str,
-    now: Micros,
-) -> QueryResult<(Comment, bool)> {
-    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(
-        ticket_comments::table
-    )
-    .values((
-        ticket_comments::org_id.eq(org),
-        ticket_comments::ticket_id.eq(ticket),
-        ticket_comments::reason.eq(reason),
-        ticket_comments::marker.eq(marker),
-        ticket_comments::body.eq(body),
-        ticket_comments::created_at.eq(now),
-    ))
-    .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
-    .do_nothing()
-    .execute(conn))?;
-    let comment = ticket_comments::table
-        .filter(ticket_comments::ticket_id.eq(ticket))
-        .filter(ticket_comments::reason.eq(reason))
-        .select(Comment::as_select())
-        .first(tx.conn())?;
-    Ok((comment, inserted == 1))
-}
-
-/// A comment that is written down.
-pub(super) fn find_comment(conn: &mut Conn, org: OrgId, id: i64) -> QueryResult<Option<Comment>> {
-    ticket_comments::table
-        .filter(ticket_comments::org_id.eq(org))
-        .filter(ticket_comments::id.eq(id))
-        .select(Comment::as_select())
-        .first(conn)
-        .optional()
-}
-
-/// The comments of a ticket that have not arrived, of the reasons that begin with `prefix`; oldest first.
-pub(super) fn unposted(
-    conn: &mut Conn,
-    org: OrgId,
-    ticket: TicketId,
-    prefix: &str,
-) -> QueryResult<Vec<Comment>> {
-    ticket_comments::table
-        .filter(ticket_comments::org_id.eq(org))
-        .filter(ticket_comments::ticket_id.eq(ticket))
-        .filter(ticket_comments::reason.like(format!("{prefix}%")))
-        .filter(ticket_comments::remote_id.is_null())
-        .order(ticket_comments::id)
-        .select(Comment::as_select())
-        .load(conn)
-}
-
-/// Notes the id that a comment has on the other side.
-pub(super) fn set_posted(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    id: i64,
-    remote_id: &str,
-    now: Micros,
-) -> QueryResult<()> {
-    diesel::update(
-        ticket_comments::table
-            .filter(ticket_comments::org_id.eq(org))
-            .filter(ticket_comments::id.eq(id)),
-    )
-    .set((
-        ticket_comments::remote_id.eq(Some(remote_id)),
-        ticket_comments::posted_at.eq(Some(now)),
-    ))
-    .execute(tx.conn())
-    .map(drop)
-}
-
-/// The reason of the newest comment on its group's status that was written down for a ticket, posted or not.
-pub(super) fn last_reason(
-    conn: &mut Conn,
-    org: OrgId,
-    ticket: TicketId,
-) -> QueryResult<Option<String>> {
-    ticket_comments::table
-        .filter(ticket_comments::org_id.eq(org))
-        .filter(ticket_comments::ticket_id.eq(ticket))
-        .filter(ticket_comments::reason.not_like(format!("{BY_LINKING}%")))
-        .order(ticket_comments::id.desc())
-        .select(ticket_comments::reason)
-        .first(conn)
-        .optional()
-}
-
 /// Notes why a linked ticket could not be told of its group.
 pub(super) fn set_error(
     tx: &mut Tx<'_>,
@@ -697,52 +470,4 @@ pub(super) fn forgotten(
         .limit(limit)
         .select((tickets::org_id, tickets::id, tickets::link_id))
         .load(conn)
-}
-
-/// The last used value of a form field, per project.
-pub(super) fn default_of(
-    conn: &mut Conn,
-    org: OrgId,
-    link: LinkId,
-    project: ProjectId,
-    field: &str,
-) -> QueryResult<Option<String>> {
-    ticket_defaults::table
-        .filter(ticket_defaults::org_id.eq(org))
-        .filter(ticket_defaults::link_id.eq(link))
-        .filter(ticket_defaults::project_id.eq(project))
-        .filter(ticket_defaults::field.eq(field))
-        .select(ticket_defaults::value)
-        .first(conn)
-        .optional()
-}
-
-/// Remembers the value of a form field.
-pub(super) fn set_default(
-    tx: &mut Tx<'_>,
-    org: OrgId,
-    link: LinkId,
-    project: ProjectId,
-    field: &str,
-    value: &str,
-) -> QueryResult<()> {
-    on_both!(tx.conn(), |conn| diesel::insert_into(
-        ticket_defaults::table
-    )
-    .values((
-        ticket_defaults::org_id.eq(org),
-        ticket_defaults::link_id.eq(link),
-        ticket_defaults::project_id.eq(project),
-        ticket_defaults::field.eq(field),
-        ticket_defaults::value.eq(value),
-    ))
-    .on_conflict((
-        ticket_defaults::link_id,
-        ticket_defaults::project_id,
-        ticket_defaults::field
-    ))
-    .do_update()
-    .set(ticket_defaults::value.eq(value))
-    .execute(conn))
-    .map(drop)
 }

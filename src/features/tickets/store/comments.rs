@@ -1,0 +1,120 @@
+//! Comments that are written down before they are posted.
+
+use diesel::prelude::*;
+
+use crate::features::accounts::OrgId;
+use crate::features::tickets::TicketId;
+use crate::features::tickets::comments::BY_LINKING;
+use crate::kit::clock::Micros;
+use crate::kit::db::{Conn, Tx, on_both};
+use crate::schema::ticket_comments;
+
+/// A comment that we want to stand on a ticket, once per reason.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = ticket_comments)]
+pub(in crate::features::tickets) struct Comment {
+    pub(in crate::features::tickets) id: i64,
+    pub(in crate::features::tickets) marker: String,
+    pub(in crate::features::tickets) body: String,
+    pub(in crate::features::tickets) remote_id: Option<String>,
+}
+
+/// The comment of a reason, written down when it is not there yet; true when it is new.
+pub(in crate::features::tickets) fn put_comment(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    ticket: TicketId,
+    reason: &str,
+    marker: &str,
+    body: &str,
+    now: Micros,
+) -> QueryResult<(Comment, bool)> {
+    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(
+        ticket_comments::table
+    )
+    .values((
+        ticket_comments::org_id.eq(org),
+        ticket_comments::ticket_id.eq(ticket),
+        ticket_comments::reason.eq(reason),
+        ticket_comments::marker.eq(marker),
+        ticket_comments::body.eq(body),
+        ticket_comments::created_at.eq(now),
+    ))
+    .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
+    .do_nothing()
+    .execute(conn))?;
+    let comment = ticket_comments::table
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.eq(reason))
+        .select(Comment::as_select())
+        .first(tx.conn())?;
+    Ok((comment, inserted == 1))
+}
+
+/// A comment that is written down.
+pub(in crate::features::tickets) fn find_comment(
+    conn: &mut Conn,
+    org: OrgId,
+    id: i64,
+) -> QueryResult<Option<Comment>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::id.eq(id))
+        .select(Comment::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// The comments of a ticket that have not arrived, of the reasons that begin with `prefix`; oldest first.
+pub(in crate::features::tickets) fn unposted(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+    prefix: &str,
+) -> QueryResult<Vec<Comment>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.like(format!("{prefix}%")))
+        .filter(ticket_comments::remote_id.is_null())
+        .order(ticket_comments::id)
+        .select(Comment::as_select())
+        .load(conn)
+}
+
+/// Notes the id that a comment has on the other side.
+pub(in crate::features::tickets) fn set_posted(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: i64,
+    remote_id: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        ticket_comments::table
+            .filter(ticket_comments::org_id.eq(org))
+            .filter(ticket_comments::id.eq(id)),
+    )
+    .set((
+        ticket_comments::remote_id.eq(Some(remote_id)),
+        ticket_comments::posted_at.eq(Some(now)),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// The reason of the newest comment on its group's status that was written down for a ticket, posted or not.
+pub(in crate::features::tickets) fn last_reason(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+) -> QueryResult<Option<String>> {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::ticket_id.eq(ticket))
+        .filter(ticket_comments::reason.not_like(format!("{BY_LINKING}%")))
+        .order(ticket_comments::id.desc())
+        .select(ticket_comments::reason)
+        .first(conn)
+        .optional()
+}
