@@ -347,9 +347,15 @@ async fn whatever_bitbucket_does_a_ticket_is_made_once() {
         let begun = Instant::now();
         loop {
             let made = create().await.unwrap();
+            let title = format!("Fault {number}");
+            let there = bitbucket
+                .issues(REPO)
+                .iter()
+                .any(|issue| issue.title == title);
             match made.status().as_u16() {
-                201 => break,
-                400 | 503 if begun.elapsed() < Duration::from_secs(40) => {
+                201 if there => break,
+                // 201 is also the answer while the ticket is pending.
+                201 | 400 | 503 if begun.elapsed() < Duration::from_secs(90) => {
                     tokio::time::sleep(Duration::from_millis(500)).await
                 }
                 other => panic!(

@@ -33,6 +33,8 @@ pub async fn holds(two: &Two, method: &str, path: &'static str) -> bool {
         ("get", "/api/0/" | "/api/0/organizations/") => two.token_decides(path).await,
         // Gone once anybody has signed up.
         ("get" | "post", "/welcome/") => two.welcome_is_gone(method).await,
+        // The code is for one new member of one organization; somebody else's session cannot use it.
+        ("get" | "post", "/join/") => two.an_invitation_is_for_the_invited(method).await,
         // A session is one person's: it opens that person's organizations, and ends alone.
         ("post", "/sign-in/") => two.signing_in_opens_the_own_organization().await,
         ("post", "/sign-out/") => two.signing_out_ends_one_session().await,
@@ -186,6 +188,36 @@ impl Two {
             assert_eq!(status(request).await, 404);
         })
         .await;
+    }
+
+    async fn an_invitation_is_for_the_invited(&self, method: &str) {
+        let code = self.a.invite(&self.t).await;
+        let session = &self.b.session;
+        self.unchanged("/join/", async {
+            let path = format!("/join/?code={code}");
+            let shown = self.get_as(&path, &session.cookie).send().await.unwrap();
+            assert_eq!(shown.status(), 200);
+            if method == "post" {
+                let form = [("code", code.as_str()), ("csrf", &session.csrf)];
+                let sent = self.form_as("/join/", &session.cookie, &form);
+                let answer = sent.send().await.unwrap();
+                assert_eq!(answer.status(), 200, "the page again, nothing done");
+                let settings = format!("/o/{OWNER}/settings/");
+                let own = self.get_as(&settings, &session.cookie);
+                assert_eq!(status(own).await, 404);
+            }
+        })
+        .await;
+        let html = self.get_as(&format!("/join/?code={code}"), "");
+        let csrf = hidden(&html.send().await.unwrap().text().await.unwrap(), "csrf");
+        let form = [
+            ("code", code.as_str()),
+            ("csrf", &csrf),
+            ("name", "Ina Invited"),
+            ("password", "correct horse battery"),
+        ];
+        let joined = self.form_as("/join/", "", &form);
+        assert_eq!(status(joined).await, 303, "the invited person can");
     }
 
     async fn signing_in_opens_the_own_organization(&self) {

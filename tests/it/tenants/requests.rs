@@ -229,6 +229,25 @@ fn organization_pages() -> Vec<Case> {
             .managers()
             .with(|pick| form([("name", pick("nonce")), ("scopes", "org:read".into())])),
         case("post", "/o/{org}/settings/tokens/{token}/revoke/", 303).managers(),
+        case("post", "/o/{org}/settings/invitations/", 200)
+            .managers()
+            .with(|pick| {
+                let email = format!("{}@new.example", pick("nonce"));
+                form([("email", email), ("role", "member".into())])
+            }),
+        case(
+            "post",
+            "/o/{org}/settings/invitations/{invitation}/withdraw/",
+            303,
+        )
+        .managers(),
+        case("post", "/o/{org}/settings/members/{user}/role/", 303)
+            .managers()
+            .special(&[("user", "member")])
+            .with(|_| form([("role", "manager".into())])),
+        case("post", "/o/{org}/settings/members/{user}/remove/", 303)
+            .managers()
+            .special(&[("user", "member")]),
         case("get", "/o/{org}/settings/projects/", 200),
         case("get", "/o/{org}/settings/projects/", 200)
             .with(|pick| query([("open", pick("project"))]))

@@ -86,6 +86,8 @@ pub fn all_keys() -> BTreeSet<&'static str> {
         "delivery",
         "job",
         "token",
+        "member",
+        "invitation",
     ])
 }
 
@@ -307,11 +309,32 @@ impl Side {
             t.token(org, "org:read").await;
             things.set("token", &[newest(t, "api_tokens", &in_org).await]);
         }
+        if keys.contains("member") {
+            things.set(
+                "member",
+                &[t.member(org, Role::Member).await.id.to_string()],
+            );
+        }
+        if keys.contains("invitation") {
+            self.invite(t).await;
+            things.set("invitation", &[newest(t, "invitations", &in_org).await]);
+        }
         t.run_jobs().await;
         if keys.contains("job") {
             things.set("job", &[self.dead_job(t).await]);
         }
         things
+    }
+
+    /// Invites somebody new; the code of the link.
+    pub async fn invite(&self, t: &TestApp) -> String {
+        let (org, now) = (self.tenant.org.id, t.app.clock.now());
+        let email = format!("{}@{}.example", nonce(), self.word);
+        t.app
+            .db
+            .write(move |tx| accounts::invite(tx, org, "owner", &email, Role::Member, now))
+            .await
+            .unwrap()
     }
 
     /// Installs the app in one more workspace; its client key, and where the browser goes.
