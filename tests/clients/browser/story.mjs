@@ -46,7 +46,7 @@ async function emptyHouse(olga) {
   await python(config, config.crash, dsn, '--message', 'The night job did not start', '--environment', 'staging', '--release', 'jobs@0.9.2');
   if (config.script) await page.getByRole('link', { name: /The night job did not start/ }).waitFor({ timeout: 30_000 });
   const { id } = await olga.openError('RuntimeError: The night job did not start');
-  await olga.look('groups.detail', 'empty');
+  await olga.look('groups.detail', 'not_connected');
   await olga.goto(`/errors/${id}/tickets/new/`);
   await olga.look('groups.create_ticket', 'empty');
   await olga.goto(`/errors/${id}/tickets/link/`);
@@ -116,6 +116,53 @@ async function shipFix(olga, shortId) {
   same(issue.comments.length, 1, 'comments');
   check(issue.comments[0].includes(hash.slice(0, 7)), `the commit in: ${issue.comments[0]}`);
   await olga.reloadUntil('the ticket panel knows', () => page.locator('#tickets .state-resolved').isVisible());
+}
+
+// An owner invites somebody, who makes an account on the link; the link works once.
+async function members(olga) {
+  const { page } = olga;
+  await olga.goto('/settings/');
+  const form = page.locator('#invite');
+  await form.getByLabel('E-mail').fill('sam@acme.example');
+  await form.getByLabel('Role').selectOption('manager');
+  await olga.press('Invite');
+  const link = (await page.locator('.notice .copyable-text').textContent()).trim();
+  await olga.look('accounts.settings', 'invited');
+  await olga.goto(link);
+  await page.getByText('This is not your invitation').waitFor();
+  await olga.look('accounts.join', 'other');
+  await olga.press('Sign out');
+  await page.waitForURL('**/sign-in/');
+  await olga.goto(link);
+  await olga.look('accounts.join', 'empty');
+  await page.getByLabel('Your name').fill('Sam Novak');
+  await page.getByLabel('Password').fill('a long password of Sam');
+  await olga.look('accounts.join');
+  await olga.press('Make my account and join');
+  await page.waitForURL('**/o/acme/errors/');
+  await olga.goto('/settings/');
+  await page.locator('.person', { hasText: 'Sam Novak' }).waitFor();
+  same(await page.getByRole('button', { name: /^Remove/ }).count(), 0, 'buttons that a manager does not have');
+  await olga.look('accounts.settings', 'read_only');
+  same(await olga.goto(link), 404, 'the link a second time');
+  await olga.look('accounts.join', 'gone');
+  await olga.goto('/errors/');
+  await olga.signOut();
+  await olga.signIn();
+  await page.waitForURL((url) => !url.pathname.startsWith('/sign-in'));
+  await olga.goto('/settings/');
+  await page.getByLabel('Role of Sam Novak').selectOption('member');
+  await olga.press('Save role of Sam Novak');
+  await page.getByText('sam@acme.example is member now.').waitFor();
+}
+
+// The member goes again; asked once more where there is script.
+async function removeMember(olga) {
+  const { page } = olga;
+  await olga.goto('/settings/');
+  await olga.press('Remove Sam Novak');
+  if (config.script) await page.locator('dialog[open]').getByRole('button', { name: /^Remove/ }).click();
+  await page.getByText('sam@acme.example is not a member any more.').waitFor();
 }
 
 // A working team's house: more errors, tokens, deliveries, tickets, then every page.
@@ -237,9 +284,11 @@ try {
   same(shortId, 'SHOP-1', 'the short id');
   await createTicket(olga, shortId);
   await shipFix(olga, shortId);
+  await members(olga);
   if (config.look) await fullHouse(olga, dsn, source);
   if (!config.script) await linkAndNote(olga);
   await buttons(olga);
+  await removeMember(olga);
   await olga.noFaults();
 } catch (error) {
   status = 1;
