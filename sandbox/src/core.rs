@@ -128,3 +128,18 @@ impl Clock {
 pub(crate) fn braced_uuid() -> String {
     format!("{{{}}}", uuid::Uuid::new_v4())
 }
+
+/// A uuid in braces that is always the same for the same texts.
+pub(crate) fn derived_uuid(parts: &[&str]) -> String {
+    use sha2::Digest as _;
+    let mut bytes = [0_u8; 16];
+    let digest = sha2::Sha256::digest(parts.join("/").as_bytes());
+    bytes
+        .iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
+    format!(
+        "{{{}}}",
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    )
+}

@@ -66,6 +66,16 @@ pub enum Rule {
     BodyField,
     /// A token request the OAuth endpoint refuses.
     TokenRequest,
+    /// An OAuth authorize link with wrong parameters.
+    AuthorizeLink,
+    /// A token request with no or wrong client credentials.
+    ClientSecret,
+    /// An authorization code that is unknown, used, expired, or of another client or address.
+    AuthorizationCode,
+    /// A refresh token that is unknown, expired, of another client, or was exchanged before.
+    RefreshToken,
+    /// A credential in a form body.
+    TokenInBody,
     /// A descriptor that Bitbucket would refuse.
     Descriptor,
     /// An install link with wrong parameters.
@@ -100,6 +110,11 @@ impl Rule {
         Rule::BodyFormat,
         Rule::BodyField,
         Rule::TokenRequest,
+        Rule::AuthorizeLink,
+        Rule::ClientSecret,
+        Rule::AuthorizationCode,
+        Rule::RefreshToken,
+        Rule::TokenInBody,
         Rule::Descriptor,
         Rule::InstallLink,
     ];

@@ -35,5 +35,6 @@ pub use deliveries::{Attempt, Delivery, DeliverySettings, DeliveryStatus};
 pub use faults::{Action, Fault, FaultMatch};
 pub use journal::{CallRecord, Rule, Violation};
 pub use limits::RateLimit;
+pub use oauth::{Access, ChangeConsumer, NewConsumer};
 pub use sandbox::{Sandbox, SandboxConfig};
-pub use setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};
+pub use setup::{CommitRequest, NewMember, NewRepository, NewToken, NewUser, NewWorkspace};

@@ -19,9 +19,10 @@ use crate::deliveries::{Delivery, DeliverySettings};
 use crate::faults::Fault;
 use crate::journal::{CallRecord, Violation};
 use crate::limits::RateLimit;
-use crate::model::{Issue, Repository, Secret, Tracker, User, Workspace};
+use crate::model::{Consumer, Issue, Repository, Secret, Tracker, User, Workspace};
+use crate::oauth::{Access, ChangeConsumer, NewConsumer};
 use crate::server;
-use crate::setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};
+use crate::setup::{CommitRequest, NewMember, NewRepository, NewToken, NewUser, NewWorkspace};
 
 /// Where a sandbox listens and what it keeps.
 #[derive(Debug, Clone)]
@@ -157,6 +158,38 @@ impl Sandbox {
     /// When the workspace is missing or a scope is unknown.
     pub fn create_token(&self, new: &NewToken) -> anyhow::Result<Secret> {
         self.core.create_token(new)
+    }
+
+    /// Puts a person into a workspace.
+    ///
+    /// # Errors
+    /// When there is no such person or workspace.
+    pub fn add_member(&self, new: &NewMember) -> anyhow::Result<()> {
+        self.core.add_member(new)
+    }
+
+    /// Makes an OAuth consumer.
+    ///
+    /// # Errors
+    /// When the workspace is missing, a scope is unknown or the callback is no URL.
+    pub fn create_consumer(&self, new: &NewConsumer) -> anyhow::Result<Consumer> {
+        self.core.create_consumer(new)
+    }
+
+    /// Changes a consumer, or takes back what it was given.
+    ///
+    /// # Errors
+    /// When there is no such consumer or a scope is unknown.
+    pub fn change_consumer(&self, change: &ChangeConsumer) -> anyhow::Result<Consumer> {
+        self.core.change_consumer(change)
+    }
+
+    /// Grants a consumer access as a person; gives the authorization code.
+    ///
+    /// # Errors
+    /// When there is no such consumer or person, or the consumer has no callback URL.
+    pub fn grant(&self, access: &Access) -> anyhow::Result<Secret> {
+        self.core.grant(access)
     }
 
     /// Sets the issue tracker of `workspace/slug`.

@@ -71,11 +71,11 @@ impl Cx {
         found.ok_or_else(|| Reply::error(404, &format!("Commit not found: {revision}")))
     }
 
-    /// The workspace account, or the one a public call has not.
+    /// Uuid of the account that acts; empty for a public call.
     pub(crate) fn actor(&self) -> String {
         self.caller
             .as_ref()
-            .map(|c| c.workspace.clone())
+            .map(|c| c.account.clone())
             .unwrap_or_default()
     }
 }

@@ -233,16 +233,22 @@ pub(crate) fn scope_error(core: &Core, call: &Call, caller: &Caller, scope: &str
     )
 }
 
+/// Whether the path names a workspace or repository that the credential does not reach.
 fn is_foreign(core: &Core, caller: &Caller, args: &BTreeMap<&'static str, String>) -> bool {
     let Some(workspace) = args.get("workspace") else {
         return false;
     };
-    let repo = args.get("repo").map_or("", String::as_str);
-    let named = core.store.read(|state| match workspace.as_str() {
-        "{}" => state.repository("{}", repo).map(|r| r.workspace.clone()),
-        name => state.workspace(name).map(|w| w.uuid.clone()),
-    });
-    named.is_some_and(|uuid| uuid != caller.workspace)
+    core.store.read(|state| match args.get("repo") {
+        Some(repo) => match state.repository(workspace, repo) {
+            Some(repository) => !state.sees(&caller.reach, repository),
+            None => state
+                .workspace(workspace)
+                .is_some_and(|w| !state.sees_workspace(&caller.reach, &w.uuid)),
+        },
+        None => state
+            .workspace(workspace)
+            .is_some_and(|w| !state.sees_workspace(&caller.reach, &w.uuid)),
+    })
 }
 
 /// The route of a call and the values of its placeholders.

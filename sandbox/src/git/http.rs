@@ -57,13 +57,8 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
 
 /// The user name of basic authentication.
 fn user(call: &Call) -> Option<String> {
-    use base64::Engine as _;
-    let text = call.header("authorization")?.strip_prefix("Basic ")?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':').map(|(name, _)| name.to_owned())
+    let (name, _) = crate::judge::basic_pair(call.header("authorization")?)?;
+    Some(name)
 }
 
 async fn cgi(core: &Core, call: &Call, dir: &std::path::Path, service: &str) -> Outcome {

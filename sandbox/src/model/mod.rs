@@ -1,9 +1,13 @@
 //! What the sandbox keeps: plain data, written to one JSON file by [`crate::store`].
 
+mod credentials;
 mod issue;
 mod secret;
 mod state;
 
+pub use credentials::{
+    Code, Consumer, Credential, CredentialKind, Member, Permission, Reach, RefreshToken, Role,
+};
 pub use issue::{Comment, Issue, KINDS, PRIORITIES, STATES};
 pub use secret::Secret;
 pub use state::{App, Hook, Install, Repository, State, Subject, Token, Tracker, User, Workspace};

@@ -14,6 +14,7 @@ mod hooks;
 mod install;
 mod issues;
 mod kit;
+mod oauth;
 mod pages;
 mod repositories;
 mod rules;

@@ -74,14 +74,14 @@ fn with_header(kit: &Kit, header: &Value) -> String {
 }
 
 /// The book of rules shown so far.
-struct Book {
-    kit: Kit,
+pub(crate) struct Book {
+    pub(crate) kit: Kit,
     shown: BTreeSet<Rule>,
 }
 
 impl Book {
     /// The last call got `status` and broke exactly `rule`.
-    fn expect(&mut self, rule: Rule, status: u16, got: u16, what: &str) {
+    pub(crate) fn expect(&mut self, rule: Rule, status: u16, got: u16, what: &str) {
         let broken = self.kit.broken();
         assert_eq!((got, broken.as_slice()), (status, &[rule][..]), "{what}");
         self.shown.insert(rule);
@@ -99,6 +99,7 @@ async fn every_rule_is_enforced() {
     bodies(&mut book).await;
     reach(&mut book).await;
     installs(&mut book).await;
+    crate::oauth::rules(&mut book).await;
     let all: BTreeSet<Rule> = Rule::ALL.iter().copied().collect();
     let missing: Vec<_> = all.difference(&book.shown).collect();
     assert!(missing.is_empty(), "no wrong call shown for {missing:?}");
@@ -504,6 +505,8 @@ async fn installs(book: &mut Book) {
         }
         request.send()
     };
+    let got = form(book, None, "scope=issue").await.unwrap().status();
+    book.expect(Rule::TokenRequest, 400, got.as_u16(), "no grant");
     let got = form(book, None, "grant_type=password")
         .await
         .unwrap()

@@ -1,6 +1,8 @@
 //! `/_sandbox/…`: what a test or a person tells the sandbox, and what it tells them. No
 //! credential is asked; the sandbox is for development only.
 
+mod access;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -135,7 +137,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             created(&json!({"access_token": token.expose()}))
         }
         ("POST", "clock") => set_clock(core, call),
-        _ => connect(core, call, path).await,
+        _ => match access::serve(core, call, path) {
+            Some(outcome) => outcome,
+            None => connect(core, call, path).await,
+        },
     }
 }
 
