@@ -89,9 +89,20 @@ impl Core {
         });
     }
 
-    /// The bare git repository on disk.
+    /// The bare git repository on disk. One that was no more than a name is laid out now.
     pub(crate) fn git_dir(&self, repository: &Repository) -> PathBuf {
         let full_name = self.store.read(|s| s.full_name(repository));
+        let dir = self.git_path(&full_name);
+        if !dir.exists()
+            && let Err(error) = crate::git::lay(&dir)
+        {
+            tracing::error!("{}: {error}", dir.display());
+        }
+        dir
+    }
+
+    /// Where the bare git repository of `workspace/slug` is, or will be.
+    pub(crate) fn git_path(&self, full_name: &str) -> PathBuf {
         self.data_dir.join("git").join(format!("{full_name}.git"))
     }
 
@@ -127,19 +138,4 @@ impl Clock {
 /// A fresh uuid in braces.
 pub(crate) fn braced_uuid() -> String {
     format!("{{{}}}", uuid::Uuid::new_v4())
-}
-
-/// A uuid in braces that is always the same for the same texts.
-pub(crate) fn derived_uuid(parts: &[&str]) -> String {
-    use sha2::Digest as _;
-    let mut bytes = [0_u8; 16];
-    let digest = sha2::Sha256::digest(parts.join("/").as_bytes());
-    bytes
-        .iter_mut()
-        .zip(digest)
-        .for_each(|(to, from)| *to = from);
-    format!(
-        "{{{}}}",
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
-    )
 }

@@ -20,6 +20,8 @@ pub enum Rule {
     LiteralBrace,
     /// A path that is not served.
     UnknownRoute,
+    /// An operation that Bitbucket took away (bitbucket.md §2.2).
+    Removed,
     /// A served path with another method.
     WrongMethod,
     /// A query parameter the operation does not have. Recorded only; Bitbucket ignores it.
@@ -30,7 +32,8 @@ pub enum Rule {
     BadPage,
     /// No credential at all.
     AuthMissing,
-    /// An `Authorization` that is neither `JWT …` nor `Bearer …`; the scheme is case sensitive.
+    /// An `Authorization` that is none of `JWT …`, `Bearer …` and `Basic …`; the scheme is case
+    /// sensitive.
     AuthScheme,
     /// A credential in the query.
     TokenInQuery,
@@ -58,7 +61,7 @@ pub enum Rule {
     BearerToken,
     /// The credential lacks a scope.
     Scope,
-    /// The credential belongs to another workspace.
+    /// The credential does not reach this workspace, project or repository.
     ForeignWorkspace,
     /// A body that is not a JSON object, or not of the announced type.
     BodyFormat,
@@ -66,6 +69,14 @@ pub enum Rule {
     BodyField,
     /// A token request the OAuth endpoint refuses.
     TokenRequest,
+    /// Basic authentication with an unknown name, a wrong or an expired token.
+    BasicCredential,
+    /// An app password where they were removed (bitbucket.md §2.1).
+    AppPassword,
+    /// An operation that this kind of credential may not call.
+    CredentialKind,
+    /// The account of the credential lacks the role.
+    Permission,
     /// An OAuth authorize link with wrong parameters.
     AuthorizeLink,
     /// A token request with no or wrong client credentials.
@@ -87,6 +98,7 @@ impl Rule {
     pub const ALL: &'static [Rule] = &[
         Rule::LiteralBrace,
         Rule::UnknownRoute,
+        Rule::Removed,
         Rule::WrongMethod,
         Rule::UnknownParameter,
         Rule::BadQuery,
@@ -110,6 +122,10 @@ impl Rule {
         Rule::BodyFormat,
         Rule::BodyField,
         Rule::TokenRequest,
+        Rule::BasicCredential,
+        Rule::AppPassword,
+        Rule::CredentialKind,
+        Rule::Permission,
         Rule::AuthorizeLink,
         Rule::ClientSecret,
         Rule::AuthorizationCode,

@@ -13,6 +13,7 @@ mod api;
 mod call;
 mod connect;
 mod core;
+mod credentials;
 mod deliveries;
 mod faults;
 mod git;
@@ -31,10 +32,13 @@ mod store;
 mod wire;
 
 pub use connect::install::{InstallRequest, Installed};
+pub use credentials::NewCredential;
 pub use deliveries::{Attempt, Delivery, DeliverySettings, DeliveryStatus};
 pub use faults::{Action, Fault, FaultMatch};
 pub use journal::{CallRecord, Rule, Violation};
 pub use limits::RateLimit;
 pub use oauth::{Access, ChangeConsumer, NewConsumer};
 pub use sandbox::{Sandbox, SandboxConfig};
-pub use setup::{CommitRequest, NewMember, NewRepository, NewToken, NewUser, NewWorkspace};
+pub use setup::{
+    CommitRequest, NewBulk, NewMember, NewRepository, NewToken, NewUser, NewWorkspace,
+};

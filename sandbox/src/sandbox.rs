@@ -15,14 +15,17 @@ use chrono::{DateTime, Utc};
 
 use crate::connect::install::{self, InstallRequest, Installed};
 use crate::core::Core;
+use crate::credentials::NewCredential;
 use crate::deliveries::{Delivery, DeliverySettings};
 use crate::faults::Fault;
 use crate::journal::{CallRecord, Violation};
 use crate::limits::RateLimit;
-use crate::model::{Consumer, Issue, Repository, Secret, Tracker, User, Workspace};
+use crate::model::{Consumer, Credential, Issue, Repository, Secret, Tracker, User, Workspace};
 use crate::oauth::{Access, ChangeConsumer, NewConsumer};
 use crate::server;
-use crate::setup::{CommitRequest, NewMember, NewRepository, NewToken, NewUser, NewWorkspace};
+use crate::setup::{
+    CommitRequest, NewBulk, NewMember, NewRepository, NewToken, NewUser, NewWorkspace,
+};
 
 /// Where a sandbox listens and what it keeps.
 #[derive(Debug, Clone)]
@@ -144,6 +147,14 @@ impl Sandbox {
             .await?
     }
 
+    /// Makes many repositories as names alone.
+    ///
+    /// # Errors
+    /// When the workspace is missing, or the prefix is not a slug or was used before.
+    pub fn create_bulk(&self, new: &NewBulk) -> anyhow::Result<()> {
+        self.core.create_bulk(new)
+    }
+
     /// Makes a person.
     ///
     /// # Errors
@@ -166,6 +177,30 @@ impl Sandbox {
     /// When there is no such person or workspace.
     pub fn add_member(&self, new: &NewMember) -> anyhow::Result<()> {
         self.core.add_member(new)
+    }
+
+    /// Makes a long-lived credential.
+    ///
+    /// # Errors
+    /// When its person, workspace or repository is missing, or it cannot hold a scope.
+    pub fn create_credential(&self, new: &NewCredential) -> anyhow::Result<Credential> {
+        self.core.create_credential(new)
+    }
+
+    /// Takes a credential back.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub fn revoke_credential(&self, id: &str) -> anyhow::Result<()> {
+        self.core.revoke_credential(id)
+    }
+
+    /// Whether app passwords work, as on compatible servers; they do not at first.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn allow_app_passwords(&self, allow: bool) -> anyhow::Result<()> {
+        self.core.allow_app_passwords(allow)
     }
 
     /// Makes an OAuth consumer.

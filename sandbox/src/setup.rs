@@ -11,7 +11,7 @@ use crate::core::{Core, braced_uuid};
 use crate::git;
 use crate::git::write::NewCommit;
 use crate::model::{
-    App, Member, Permission, Repository, Role, Secret, Token, Tracker, User, Workspace,
+    App, Bulk, Member, Permission, Repository, Role, Secret, Token, Tracker, User, Workspace,
 };
 use crate::oauth::known_scopes;
 
@@ -68,6 +68,18 @@ impl NewRepository {
             project: main_project(),
         }
     }
+}
+
+/// Many repositories to make as names alone. One gets its git repository when it is first opened.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBulk {
+    /// Slug or uuid of the workspace.
+    pub workspace: String,
+    /// Slugs are `<prefix>-00001` and so on.
+    pub prefix: String,
+    /// At most 99,999.
+    pub count: u32,
 }
 
 /// A person to make.
@@ -259,6 +271,7 @@ impl Core {
             issues: Vec::new(),
             last_issue: 0,
             project: new.project.clone(),
+            synthetic: false,
         };
         if self
             .store
@@ -270,6 +283,32 @@ impl Core {
         self.store
             .write(|state| state.repositories.push(repository.clone()))?;
         Ok(repository)
+    }
+
+    pub(crate) fn create_bulk(&self, new: &NewBulk) -> anyhow::Result<()> {
+        ensure!(is_slug(&new.prefix), "{:?} is not a slug", new.prefix);
+        ensure!(new.count <= 99_999, "at most 99,999 repositories");
+        let workspace = self
+            .store
+            .read(|state| state.workspace(&new.workspace).map(|w| w.uuid.clone()))
+            .with_context(|| format!("no workspace {:?}", new.workspace))?;
+        let bulk = Bulk {
+            workspace,
+            prefix: new.prefix.clone(),
+            count: new.count,
+            created_on: self.clock.stamp(),
+        };
+        let fresh = self.store.write(|state| {
+            let same = |b: &Bulk| b.workspace == bulk.workspace && b.prefix == bulk.prefix;
+            let fresh = !state.bulks.iter().any(same);
+            if fresh {
+                state.bulks.push(bulk);
+                state.expand();
+            }
+            fresh
+        })?;
+        ensure!(fresh, "{:?} was made before", new.prefix);
+        Ok(())
     }
 
     pub(crate) fn set_tracker(&self, full_name: &str, tracker: Tracker) -> anyhow::Result<()> {

@@ -1,11 +1,13 @@
 //! Controls that make people's roles, consumers and other credentials.
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{bad, body, created};
 use crate::call::Call;
 use crate::core::Core;
-use crate::model::Consumer;
+use crate::credentials::NewCredential;
+use crate::model::{Consumer, Credential, CredentialKind};
 use crate::oauth::{Access, ChangeConsumer, NewConsumer};
 use crate::reply::{Outcome, Reply};
 use crate::setup::NewMember;
@@ -28,8 +30,40 @@ pub(super) fn serve(core: &Core, call: &Call, path: &str) -> Option<Outcome> {
         "grants" => body::<Access>(call)
             .and_then(|access| core.grant(&access).map_err(bad))
             .and_then(|code| created(&json!({"code": code.expose()}))),
+        "credentials" => body::<NewCredential>(call)
+            .and_then(|new| core.create_credential(&new).map_err(bad))
+            .and_then(|made| credential(&made)),
+        "credentials/revoke" => body::<Id>(call)
+            .and_then(|one| core.revoke_credential(&one.id).map_err(bad))
+            .map(|()| Reply::empty(204)),
+        "server" => body::<Server>(call)
+            .and_then(|set| core.allow_app_passwords(set.app_passwords).map_err(bad))
+            .map(|()| Reply::empty(204)),
         _ => return None,
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    app_passwords: bool,
+}
+
+fn credential(made: &Credential) -> Outcome {
+    let label = match made.kind {
+        CredentialKind::ApiToken | CredentialKind::AppPassword => format!("user {}", made.account),
+        _ => made.id.clone(),
+    };
+    created(&json!({
+        "id": made.id, "login": made.login, "token": made.secret.expose(), "label": label,
+        "account": made.account, "scopes": made.scopes, "expires_at": made.expires_at,
+    }))
 }
 
 fn consumer(consumer: &Consumer) -> Outcome {

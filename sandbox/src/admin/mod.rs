@@ -18,7 +18,7 @@ use crate::limits::RateLimit;
 use crate::model::{Subject, Tracker};
 use crate::pages;
 use crate::reply::{Outcome, Reply};
-use crate::setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};
+use crate::setup::{CommitRequest, NewBulk, NewRepository, NewToken, NewUser, NewWorkspace};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +119,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             let name = core.store.read(|s| s.full_name(&made));
             let clone = core.web(&format!("/{name}.git"));
             created(&json!({"uuid": made.uuid, "full_name": name, "clone": clone}))
+        }
+        ("POST", "repos/bulk") => {
+            core.create_bulk(&body::<NewBulk>(call)?).map_err(bad)?;
+            Ok(Reply::empty(204))
         }
         ("POST", "tracker") => {
             let set = body::<SetTracker>(call)?;
@@ -267,6 +271,7 @@ fn state(core: &Core) -> Value {
         let repositories: Vec<Value> = state
             .repositories
             .iter()
+            .filter(|r| !r.synthetic)
             .map(|r| {
                 json!({
                     "uuid": r.uuid, "full_name": state.full_name(r), "tracker": r.tracker,
@@ -299,7 +304,8 @@ fn state(core: &Core) -> Value {
             .collect();
         json!({
             "workspaces": state.workspaces, "users": state.users, "repositories": repositories,
-            "hooks": hooks, "installs": installs, "apps": state.apps,
+            "hooks": hooks, "installs": installs, "apps": state.apps, "bulks": state.bulks,
+            "members": state.members,
         })
     })
 }

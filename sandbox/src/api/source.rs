@@ -241,7 +241,7 @@ fn read(cx: &Cx, fields: Vec<(String, Vec<u8>)>) -> Result<NewCommit, Reply> {
     };
     let mut texts = cx.call.params();
     for (name, bytes) in fields {
-        if super::NEW_SOURCE.contains(&name.as_str()) {
+        if super::routes::NEW_SOURCE.contains(&name.as_str()) {
             texts.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         } else {
             let path = name.trim_start_matches('/').to_owned();

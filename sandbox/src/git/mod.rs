@@ -87,6 +87,15 @@ pub(crate) async fn init(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes the files of an empty bare repository, without running git.
+pub(crate) fn lay(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir.join("objects"))?;
+    std::fs::create_dir_all(dir.join("refs/heads"))?;
+    let config = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+    std::fs::write(dir.join("config"), config)?;
+    std::fs::write(dir.join("HEAD"), "ref: refs/heads/main\n")
+}
+
 /// Whether a text can only be a revision: no option, no range, no `:path`, no reflog syntax.
 pub(crate) fn is_revision(text: &str) -> bool {
     !text.is_empty()

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::journal::Rule;
 use crate::model::Reach;
+use crate::protocol::operations::Operation;
 use crate::protocol::scopes;
 use crate::reply::Reply;
 pub(crate) use connect::connect;
@@ -83,9 +84,29 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether a classic scope is granted, by name or by another that implies it.
+    /// Whether a scope is granted: by name, or a classic one by another that implies it.
     pub(crate) fn allows(&self, scope: &str) -> bool {
-        scopes::allows(&self.scopes, scope)
+        match self.kind {
+            Kind::ApiToken => self.scopes.iter().any(|own| own == scope),
+            _ => scopes::allows(&self.scopes, scope),
+        }
+    }
+
+    /// The scopes that an operation asks of this kind of credential.
+    pub(crate) fn needs<'a>(&self, operation: &'a Operation) -> &'a [String] {
+        match self.kind {
+            Kind::ApiToken => &operation.granular,
+            _ => &operation.classic,
+        }
+    }
+
+    /// The scope needed to read what a webhook of this event carries.
+    pub(crate) fn scope_of_event(&self, event: &str) -> String {
+        let classic = scopes::of_event(event);
+        match self.kind {
+            Kind::ApiToken => format!("read:{classic}:bitbucket"),
+            _ => classic.to_owned(),
+        }
     }
 }
 
@@ -123,9 +144,10 @@ pub(crate) fn caller(core: &Core, call: &Call) -> Result<Caller, Wrong> {
             client_key: Some(install.client_key),
         }),
         Some(("Bearer", token)) => tokens::bearer(core, token),
+        Some(("Basic", _)) => tokens::basic(core, header),
         _ => Err(unauthorized(
             Rule::AuthScheme,
-            "Authorization must be `JWT <token>` or `Bearer <token>`",
+            "Authorization must be `JWT …`, `Bearer …` or `Basic …`",
         )),
     }
 }

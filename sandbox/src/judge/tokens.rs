@@ -5,7 +5,7 @@ use base64::Engine as _;
 use super::{Caller, Kind, Wrong, unauthorized};
 use crate::core::Core;
 use crate::journal::Rule;
-use crate::model::{Reach, Secret, State, Token};
+use crate::model::{Credential, CredentialKind, Reach, Secret, State, Token};
 use crate::reply::Reply;
 
 /// What Bitbucket says of a bearer token it does not take.
@@ -21,7 +21,14 @@ pub(super) fn bearer(core: &Core, text: &str) -> Result<Caller, Wrong> {
         if let Some((number, token)) = issued.find(|(_, t)| t.token == wanted) {
             return issued_token(state, number + 1, token, now);
         }
-        Err(invalid("the access token is unknown or revoked"))
+        let mut long = state.credentials.iter();
+        let found = long.find(|c| c.kind == CredentialKind::AccessToken && c.secret == wanted);
+        let found = found.ok_or_else(|| invalid("the access token is unknown or revoked"))?;
+        if found.expires_at.is_some_and(|at| at <= now) {
+            return Err(invalid("the access token expired"));
+        }
+        // Each access token counts on its own (bitbucket.md §4.5).
+        Ok(owner(found, Kind::AccessToken, found.id.clone()))
     })
 }
 
@@ -58,6 +65,52 @@ fn issued_token(state: &State, number: usize, token: &Token, now: i64) -> Result
             Some(key) => format!("consumer {key}"),
             None => format!("token {number}"),
         },
+    })
+}
+
+fn owner(credential: &Credential, kind: Kind, label: String) -> Caller {
+    Caller {
+        kind,
+        reach: credential.reach.clone(),
+        account: credential.account.clone(),
+        scopes: credential.scopes.clone(),
+        client_key: None,
+        label,
+    }
+}
+
+/// An API token with the e-mail of its owner, or an app password with the user name.
+pub(super) fn basic(core: &Core, header: &str) -> Result<Caller, Wrong> {
+    let wrong = |detail: &str| {
+        let answer = Reply::new(
+            401,
+            "text/plain",
+            "Login failed: wrong credentials or method.\n",
+        );
+        unauthorized(Rule::BasicCredential, detail).answering(answer)
+    };
+    let (name, password) = basic_pair(header).ok_or_else(|| wrong("not `name:token` in base64"))?;
+    let (now, wanted) = (core.clock.now().timestamp(), Secret::new(password));
+    core.store.read(|state| {
+        let mut known = state.credentials.iter();
+        let found = known.find(|c| {
+            let login = c.login.as_deref();
+            c.secret == wanted && login.is_some_and(|l| l.eq_ignore_ascii_case(&name))
+        });
+        let found = found.ok_or_else(|| wrong("no such name and token"))?;
+        if found.expires_at.is_some_and(|at| at <= now) {
+            return Err(wrong("the token expired"));
+        }
+        let kind = match found.kind {
+            CredentialKind::AppPassword if !state.app_passwords => {
+                let detail = "app passwords were removed on 2026-07-28";
+                return Err(unauthorized(Rule::AppPassword, detail).answering(Reply::empty(401)));
+            }
+            CredentialKind::AppPassword => Kind::AppPassword,
+            _ => Kind::ApiToken,
+        };
+        // Basic authentication counts by user (bitbucket.md §4.5).
+        Ok(owner(found, kind, format!("user {}", found.account)))
     })
 }
 

@@ -1,10 +1,13 @@
 //! What the sandbox keeps: plain data, written to one JSON file by [`crate::store`].
 
+mod bulk;
 mod credentials;
 mod issue;
 mod secret;
 mod state;
 
+pub use bulk::Bulk;
+pub(crate) use bulk::derived_uuid;
 pub use credentials::{
     Code, Consumer, Credential, CredentialKind, Member, Permission, Reach, RefreshToken, Role,
 };

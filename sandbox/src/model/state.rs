@@ -78,6 +78,9 @@ pub struct Repository {
     /// Key of its project.
     #[serde(default = "main_project")]
     pub project: String,
+    /// Part of a [`super::Bulk`] and not changed since: it is not written.
+    #[serde(skip)]
+    pub synthetic: bool,
 }
 
 fn main_project() -> String {
@@ -193,7 +196,10 @@ pub struct State {
     /// In order of creation.
     pub users: Vec<User>,
     /// In order of creation.
+    #[serde(serialize_with = "written")]
     pub repositories: Vec<Repository>,
+    /// Repositories that are made from a name and a number.
+    pub bulks: Vec<super::Bulk>,
     /// In order of creation.
     pub hooks: Vec<Hook>,
     /// In order of creation.
@@ -214,6 +220,11 @@ pub struct State {
     pub credentials: Vec<Credential>,
     /// Whether app passwords work, as on compatible servers.
     pub app_passwords: bool,
+}
+
+/// Leaves out what [`State::expand`] makes again.
+fn written<S: serde::Serializer>(all: &[Repository], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(all.iter().filter(|r| !r.synthetic))
 }
 
 impl State {
@@ -254,7 +265,9 @@ impl State {
 
     /// A repository to change, by uuid.
     pub fn repository_mut(&mut self, uuid: &str) -> Option<&mut Repository> {
-        self.repositories.iter_mut().find(|r| r.uuid == uuid)
+        let found = self.repositories.iter_mut().find(|r| r.uuid == uuid)?;
+        found.synthetic = false;
+        Some(found)
     }
 
     /// A person by uuid or account id.

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::link;
-use crate::core::{Core, derived_uuid};
-use crate::model::{Hook, Repository, State, Subject, Tracker, User, Workspace};
+use crate::core::Core;
+use crate::model::{Hook, Repository, State, Subject, Tracker, User, Workspace, derived_uuid};
 use crate::protocol::qsh::encode;
 
 /// An account of `type: user`, or `app_user` when it is not a person.
@@ -49,7 +49,7 @@ pub(crate) fn workspace(core: &Core, workspace: &Workspace) -> Value {
     })
 }
 
-fn workspace_stub(core: &Core, workspace: &Workspace) -> Value {
+pub(crate) fn workspace_stub(core: &Core, workspace: &Workspace) -> Value {
     json!({
         "type": "workspace", "uuid": workspace.uuid, "slug": workspace.slug,
         "name": workspace.name,

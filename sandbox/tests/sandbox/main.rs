@@ -8,6 +8,7 @@
 )]
 
 mod app;
+mod credentials;
 mod faults;
 mod git;
 mod hooks;
@@ -16,6 +17,7 @@ mod issues;
 mod kit;
 mod oauth;
 mod pages;
+mod people;
 mod repositories;
 mod rules;
 mod state;
