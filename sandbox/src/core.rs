@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::runtime::Handle;
 
 use crate::api::cursor::Cursors;
+use crate::dc::Pages;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::journal::{Journal, Rule, Violation};
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) deliveries: Deliveries,
     pub(crate) cursors: Cursors,
+    pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) http: reqwest::Client,
     pub(crate) runtime: Handle,
@@ -49,6 +51,7 @@ impl Core {
             limits: Limits::default(),
             deliveries: Deliveries::default(),
             cursors: Cursors::default(),
+            pages: Pages::default(),
             clock: Clock::default(),
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())

@@ -165,7 +165,7 @@ fn is_slug(text: &str) -> bool {
 impl Core {
     pub(crate) fn create_workspace(&self, new: &NewWorkspace) -> anyhow::Result<Workspace> {
         ensure!(is_slug(&new.slug), "{:?} is not a slug", new.slug);
-        let reserved = ["site", "2.0", "_sandbox", "avatar.svg"];
+        let reserved = ["site", "2.0", "rest", "_sandbox", "avatar.svg"];
         ensure!(
             !reserved.contains(&new.slug.as_str()),
             "{:?} is reserved",

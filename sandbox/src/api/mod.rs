@@ -121,7 +121,10 @@ fn find(call: &Call) -> Result<(&'static Route, BTreeMap<&'static str, String>),
 }
 
 /// Matches a template. One trailing slash does not matter, save after `{*path}`.
-fn fit(template: &'static str, segments: &[String]) -> Option<BTreeMap<&'static str, String>> {
+pub(crate) fn fit(
+    template: &'static str,
+    segments: &[String],
+) -> Option<BTreeMap<&'static str, String>> {
     let mut args = BTreeMap::new();
     let mut given = segments.iter();
     for part in template.split('/').skip(1) {

@@ -334,10 +334,10 @@ pub(crate) async fn api_commit(
     }
     let creates = !before.contains_key(&format!("refs/heads/{}", new.branch));
     let hash = write::commit(&dir, &new, creates).await?;
-    let body = push::after(core, repository, &before, pusher).await?;
+    let pushed = push::after(core, repository, &before, pusher).await?;
     drop(guard);
-    if let Some(body) = body {
-        core.fire("repo:push", repository, body);
+    if let Some(pushed) = pushed {
+        core.fire_push(repository, pushed);
     }
     Ok(hash)
 }

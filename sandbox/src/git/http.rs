@@ -49,8 +49,8 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     let reply = cgi(&core, &call, &dir, &service).await?;
     let events = push::after(&core, &repository, &before, user(&call).as_deref()).await?;
     drop(guard);
-    if let Some(body) = events {
-        core.fire("repo:push", &repository, body);
+    if let Some(pushed) = events {
+        core.fire_push(&repository, pushed);
     }
     Ok(reply)
 }

@@ -1,5 +1,6 @@
 //! The git program, run with plain arguments (never through a shell) on bare repositories.
 
+pub(crate) mod blame;
 pub(crate) mod diff;
 pub(crate) mod http;
 pub(crate) mod log;

@@ -218,6 +218,10 @@ pub struct State {
     pub refresh_tokens: Vec<RefreshToken>,
     /// In order of creation.
     pub credentials: Vec<Credential>,
+    /// Webhooks of Data Center, in order of creation.
+    pub dc_hooks: Vec<super::DcHook>,
+    /// Last id of those.
+    pub last_dc_hook: u64,
     /// Whether app passwords work, as on compatible servers.
     pub app_passwords: bool,
 }

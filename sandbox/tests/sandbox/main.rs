@@ -9,6 +9,7 @@
 
 mod app;
 mod credentials;
+mod data_center;
 mod faults;
 mod git;
 mod hooks;
