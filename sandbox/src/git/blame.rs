@@ -20,9 +20,9 @@ pub(crate) struct Span {
     pub(crate) path: String,
 }
 
-/// Blames a file of a commit.
+/// Blames a file of a commit, which is named by its full hash: git blame has no `--end-of-options`.
 pub(crate) async fn spans(dir: &Path, hash: &str, path: &str) -> anyhow::Result<Vec<Span>> {
-    let args = ["blame", "--porcelain", "--end-of-options", hash, "--", path];
+    let args = ["blame", "--porcelain", hash, "--", path];
     Ok(parse(&String::from_utf8_lossy(&run(dir, &args).await?)))
 }
 
