@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::runtime::Handle;
 
 use crate::api::cursor::Cursors;
+use crate::dc::Pages;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::journal::{Journal, Rule, Violation};
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) deliveries: Deliveries,
     pub(crate) cursors: Cursors,
+    pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) http: reqwest::Client,
     pub(crate) runtime: Handle,
@@ -49,6 +51,7 @@ impl Core {
             limits: Limits::default(),
             deliveries: Deliveries::default(),
             cursors: Cursors::default(),
+            pages: Pages::default(),
             clock: Clock::default(),
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
@@ -89,9 +92,20 @@ impl Core {
         });
     }
 
-    /// The bare git repository on disk.
+    /// The bare git repository on disk. One that was no more than a name is laid out now.
     pub(crate) fn git_dir(&self, repository: &Repository) -> PathBuf {
         let full_name = self.store.read(|s| s.full_name(repository));
+        let dir = self.git_path(&full_name);
+        if !dir.exists()
+            && let Err(error) = crate::git::lay(&dir)
+        {
+            tracing::error!("{}: {error}", dir.display());
+        }
+        dir
+    }
+
+    /// Where the bare git repository of `workspace/slug` is, or will be.
+    pub(crate) fn git_path(&self, full_name: &str) -> PathBuf {
         self.data_dir.join("git").join(format!("{full_name}.git"))
     }
 

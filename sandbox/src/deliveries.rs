@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::{Core, lock};
-use crate::model::{Repository, Secret, Subject};
+use crate::git::push::Pushed;
+use crate::model::{DcHook, Hook, Repository, Secret, Subject};
 use crate::protocol::jwt::hub_signature;
 
 /// Bodies over this many bytes are not sent at all.
@@ -46,6 +47,16 @@ impl Default for DeliverySettings {
             timeout_ms: 10_000,
         }
     }
+}
+
+/// Which kind of server sends a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flavor {
+    /// Bitbucket Cloud.
+    Cloud,
+    /// Bitbucket Data Center.
+    DataCenter,
 }
 
 /// Where a delivery stands.
@@ -86,7 +97,9 @@ pub struct Attempt {
 pub struct Delivery {
     /// Number in the log, from 1.
     pub id: u64,
-    /// In braces.
+    /// Which kind of server sends it.
+    pub flavor: Flavor,
+    /// Uuid in braces; a number on Data Center.
     pub hook: String,
     /// Event key.
     pub event: String,
@@ -94,7 +107,7 @@ pub struct Delivery {
     pub repository: String,
     /// Where it goes.
     pub url: String,
-    /// Value of `X-Request-UUID`.
+    /// Value of `X-Request-UUID`, on Data Center of `X-Request-Id`.
     pub request_uuid: String,
     /// Where it stands.
     pub status: DeliveryStatus,
@@ -115,6 +128,14 @@ impl Delivery {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+}
+
+/// A hook that an event goes to.
+struct Target {
+    flavor: Flavor,
+    hook: String,
+    url: String,
+    secret: Option<Secret>,
 }
 
 #[derive(Default)]
@@ -192,12 +213,49 @@ impl Core {
                 };
                 subject && hook.active && hook.events.iter().any(|e| e == event)
             });
-            listening.cloned().collect::<Vec<_>>()
+            let target = |hook: &Hook| Target {
+                flavor: Flavor::Cloud,
+                hook: hook.uuid.clone(),
+                url: hook.url.clone(),
+                secret: hook.secret.clone(),
+            };
+            listening.map(target).collect::<Vec<_>>()
         });
+        self.queue(event, repository, &body, hooks);
+    }
+
+    /// Hands a push to the hooks of both kinds of server.
+    pub(crate) fn fire_push(self: &Arc<Self>, repository: &Repository, pushed: Pushed) {
+        self.fire("repo:push", repository, pushed.cloud);
+        let event = "repo:refs_changed";
+        let hooks = self.store.read(|state| {
+            let listening = state.dc_hooks.iter().filter(|hook| {
+                hook.repository == repository.uuid
+                    && hook.active
+                    && hook.events.iter().any(|e| e == event)
+            });
+            let target = |hook: &DcHook| Target {
+                flavor: Flavor::DataCenter,
+                hook: hook.id.to_string(),
+                url: hook.url.clone(),
+                secret: hook.secret.clone(),
+            };
+            listening.map(target).collect::<Vec<_>>()
+        });
+        self.queue(event, repository, &pushed.data_center, hooks);
+    }
+
+    fn queue(
+        self: &Arc<Self>,
+        event: &str,
+        repository: &Repository,
+        body: &Value,
+        targets: Vec<Target>,
+    ) {
         let bytes = Bytes::from(body.to_string());
         let settings = self.deliveries.settings();
-        for hook in hooks {
-            let status = if bytes.len() > SIZE_LIMIT {
+        for target in targets {
+            let status = if target.flavor == Flavor::Cloud && bytes.len() > SIZE_LIMIT {
                 DeliveryStatus::TooLarge
             } else if settings.drop {
                 DeliveryStatus::Dropped
@@ -208,22 +266,42 @@ impl Core {
             };
             let id = self.deliveries.add(Delivery {
                 id: 0,
-                hook: hook.uuid,
+                flavor: target.flavor,
+                hook: target.hook,
                 event: event.to_owned(),
                 repository: repository.uuid.clone(),
-                url: hook.url,
+                url: target.url,
                 request_uuid: uuid::Uuid::new_v4().to_string(),
                 status,
                 attempts: Vec::new(),
                 size: bytes.len(),
                 created_on: self.clock.stamp(),
                 body: bytes.clone(),
-                secret: hook.secret,
+                secret: target.secret,
             });
             if status == DeliveryStatus::Sending {
                 self.send(id, settings.duplicate);
             }
         }
+    }
+
+    /// Sends the ping of Data Center once; gives the status of the answer, or why there was none.
+    pub(crate) async fn ping(&self, url: &str, secret: Option<&Secret>) -> Result<u16, String> {
+        let body = r#"{"test":true}"#;
+        let mut request = self
+            .http
+            .post(url)
+            .timeout(Duration::from_millis(self.deliveries.settings().timeout_ms))
+            .header("Content-Type", "application/json")
+            .header("X-Event-Key", "diagnostics:ping")
+            .header("X-Request-Id", uuid::Uuid::new_v4().to_string());
+        if let Some(secret) = secret {
+            request = request.header("X-Hub-Signature", hub_signature(secret, body.as_bytes()));
+        }
+        let answer = request.body(body).send().await;
+        answer
+            .map(|a| a.status().as_u16())
+            .map_err(|e| e.without_url().to_string())
     }
 
     /// Sends what was held; gives how many.
@@ -309,10 +387,14 @@ impl Core {
             .post(&delivery.url)
             .timeout(Duration::from_millis(timeout_ms))
             .header("Content-Type", "application/json")
-            .header("X-Event-Key", &delivery.event)
-            .header("X-Hook-UUID", delivery.hook.trim_matches(['{', '}']))
-            .header("X-Request-UUID", &delivery.request_uuid)
-            .header("X-Attempt-Number", number);
+            .header("X-Event-Key", &delivery.event);
+        request = match delivery.flavor {
+            Flavor::Cloud => request
+                .header("X-Hook-UUID", delivery.hook.trim_matches(['{', '}']))
+                .header("X-Request-UUID", &delivery.request_uuid)
+                .header("X-Attempt-Number", number),
+            Flavor::DataCenter => request.header("X-Request-Id", &delivery.request_uuid),
+        };
         if let Some(secret) = &delivery.secret {
             request = request.header("X-Hub-Signature", hub_signature(secret, &delivery.body));
         }

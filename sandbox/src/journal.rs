@@ -20,6 +20,8 @@ pub enum Rule {
     LiteralBrace,
     /// A path that is not served.
     UnknownRoute,
+    /// An operation that Bitbucket took away (bitbucket.md §2.2).
+    Removed,
     /// A served path with another method.
     WrongMethod,
     /// A query parameter the operation does not have. Recorded only; Bitbucket ignores it.
@@ -30,7 +32,8 @@ pub enum Rule {
     BadPage,
     /// No credential at all.
     AuthMissing,
-    /// An `Authorization` that is neither `JWT …` nor `Bearer …`; the scheme is case sensitive.
+    /// An `Authorization` that is none of `JWT …`, `Bearer …` and `Basic …`; the scheme is case
+    /// sensitive.
     AuthScheme,
     /// A credential in the query.
     TokenInQuery,
@@ -58,7 +61,7 @@ pub enum Rule {
     BearerToken,
     /// The credential lacks a scope.
     Scope,
-    /// The credential belongs to another workspace.
+    /// The credential does not reach this workspace, project or repository.
     ForeignWorkspace,
     /// A body that is not a JSON object, or not of the announced type.
     BodyFormat,
@@ -66,6 +69,24 @@ pub enum Rule {
     BodyField,
     /// A token request the OAuth endpoint refuses.
     TokenRequest,
+    /// Basic authentication with an unknown name, a wrong or an expired token.
+    BasicCredential,
+    /// An app password where they were removed (bitbucket.md §2.1).
+    AppPassword,
+    /// An operation that this kind of credential may not call.
+    CredentialKind,
+    /// The account of the credential lacks the role.
+    Permission,
+    /// An OAuth authorize link with wrong parameters.
+    AuthorizeLink,
+    /// A token request with no or wrong client credentials.
+    ClientSecret,
+    /// An authorization code that is unknown, used, expired, or of another client or address.
+    AuthorizationCode,
+    /// A refresh token that is unknown, expired, of another client, or was exchanged before.
+    RefreshToken,
+    /// A credential in a form body.
+    TokenInBody,
     /// A descriptor that Bitbucket would refuse.
     Descriptor,
     /// An install link with wrong parameters.
@@ -77,6 +98,7 @@ impl Rule {
     pub const ALL: &'static [Rule] = &[
         Rule::LiteralBrace,
         Rule::UnknownRoute,
+        Rule::Removed,
         Rule::WrongMethod,
         Rule::UnknownParameter,
         Rule::BadQuery,
@@ -100,6 +122,15 @@ impl Rule {
         Rule::BodyFormat,
         Rule::BodyField,
         Rule::TokenRequest,
+        Rule::BasicCredential,
+        Rule::AppPassword,
+        Rule::CredentialKind,
+        Rule::Permission,
+        Rule::AuthorizeLink,
+        Rule::ClientSecret,
+        Rule::AuthorizationCode,
+        Rule::RefreshToken,
+        Rule::TokenInBody,
         Rule::Descriptor,
         Rule::InstallLink,
     ];

@@ -51,6 +51,12 @@ impl Reply {
         Self::empty(status).with("location", location)
     }
 
+    /// With these headers too.
+    pub(crate) fn with_all(mut self, headers: &[(&'static str, String)]) -> Self {
+        self.headers.extend(headers.iter().cloned());
+        self
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::faults::Action;
 use crate::journal::CallRecord;
 use crate::reply::{Outcome, Reply};
-use crate::{admin, api, connect, git, oauth, pages};
+use crate::{admin, api, connect, dc, git, oauth, pages};
 
 /// Largest body of an API call; a push may be larger.
 const BODY_LIMIT: usize = 16 << 20;
@@ -121,6 +121,9 @@ async fn serve(core: Arc<Core>, call: Arc<Call>) -> (Option<Duration>, Ending) {
 fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> {
     if call.path == "/2.0" || call.path.starts_with("/2.0/") {
         return api::judge(core, call);
+    }
+    if call.path.starts_with("/rest/") {
+        return dc::judge(core, call);
     }
     let (core, call) = (Arc::clone(core), Arc::clone(call));
     let ready = |template, work| {

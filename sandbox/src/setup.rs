@@ -10,8 +10,10 @@ use crate::api::api_commit;
 use crate::core::{Core, braced_uuid};
 use crate::git;
 use crate::git::write::NewCommit;
-use crate::model::{App, Repository, Secret, Token, Tracker, User, Workspace};
-use crate::protocol::scopes;
+use crate::model::{
+    App, Bulk, Member, Permission, Repository, Role, Secret, Token, Tracker, User, Workspace,
+};
+use crate::oauth::known_scopes;
 
 /// A workspace to make.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -41,6 +43,13 @@ pub struct NewRepository {
     /// Whether the tracker works; true when absent.
     #[serde(default = "yes")]
     pub has_issues: bool,
+    /// Key of its project; `MAIN` when absent. The project is made with its first repository.
+    #[serde(default = "main_project")]
+    pub project: String,
+}
+
+fn main_project() -> String {
+    "MAIN".to_owned()
 }
 
 fn yes() -> bool {
@@ -56,8 +65,21 @@ impl NewRepository {
             name: None,
             description: String::new(),
             has_issues: true,
+            project: main_project(),
         }
     }
+}
+
+/// Many repositories to make as names alone. One gets its git repository when it is first opened.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBulk {
+    /// Slug or uuid of the workspace.
+    pub workspace: String,
+    /// Slugs are `<prefix>-00001` and so on.
+    pub prefix: String,
+    /// At most 99,999.
+    pub count: u32,
 }
 
 /// A person to make.
@@ -71,6 +93,30 @@ pub struct NewUser {
     /// Maps commit authors to this person.
     #[serde(default)]
     pub email: Option<String>,
+}
+
+/// A person's place in a workspace.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// Slug or uuid.
+    pub workspace: String,
+    /// Nickname, uuid or account id.
+    pub user: String,
+    /// Role in the workspace; member when absent.
+    #[serde(default = "member")]
+    pub role: Role,
+    /// What the person may do with its repositories; write when absent.
+    #[serde(default = "write")]
+    pub permission: Permission,
+}
+
+fn member() -> Role {
+    Role::Member
+}
+
+fn write() -> Permission {
+    Permission::Write
 }
 
 /// A token to make.
@@ -119,7 +165,7 @@ fn is_slug(text: &str) -> bool {
 impl Core {
     pub(crate) fn create_workspace(&self, new: &NewWorkspace) -> anyhow::Result<Workspace> {
         ensure!(is_slug(&new.slug), "{:?} is not a slug", new.slug);
-        let reserved = ["site", "2.0", "_sandbox", "avatar.svg"];
+        let reserved = ["site", "2.0", "rest", "_sandbox", "avatar.svg"];
         ensure!(
             !reserved.contains(&new.slug.as_str()),
             "{:?} is reserved",
@@ -150,7 +196,7 @@ impl Core {
         Ok(workspace)
     }
 
-    fn user_of(&self, new: &NewUser) -> User {
+    pub(crate) fn user_of(&self, new: &NewUser) -> User {
         User {
             uuid: braced_uuid(),
             account_id: format!("557058:{}", uuid::Uuid::new_v4()),
@@ -158,6 +204,7 @@ impl Core {
             display_name: new.display_name.clone(),
             email: new.email.clone(),
             created_on: self.clock.stamp(),
+            app: false,
         }
     }
 
@@ -165,6 +212,36 @@ impl Core {
         let user = self.user_of(new);
         self.store.write(|state| state.users.push(user.clone()))?;
         Ok(user)
+    }
+
+    /// Puts a person into a workspace, or changes the place it has.
+    pub(crate) fn add_member(&self, new: &NewMember) -> anyhow::Result<()> {
+        let user = self.person(&new.user)?;
+        let workspace = self
+            .store
+            .read(|s| s.workspace(&new.workspace).map(|w| w.uuid.clone()))
+            .with_context(|| format!("no workspace {:?}", new.workspace))?;
+        self.store.write(|state| {
+            state
+                .members
+                .retain(|m| m.user != user || m.workspace != workspace);
+            state.members.push(Member {
+                workspace,
+                user,
+                role: new.role,
+                permission: new.permission,
+            });
+        })
+    }
+
+    /// Uuid of a person by nickname, uuid or account id.
+    pub(crate) fn person(&self, name: &str) -> anyhow::Result<String> {
+        let found = self.store.read(|state| {
+            let by_name = |u: &&User| u.nickname.eq_ignore_ascii_case(name);
+            let user = state.user(name).or(state.users.iter().find(by_name));
+            user.filter(|u| !u.app).map(|u| u.uuid.clone())
+        });
+        found.with_context(|| format!("no person {name:?}"))
     }
 
     pub(crate) async fn create_repository(
@@ -193,6 +270,8 @@ impl Core {
             updated_on: now,
             issues: Vec::new(),
             last_issue: 0,
+            project: new.project.clone(),
+            synthetic: false,
         };
         if self
             .store
@@ -206,6 +285,32 @@ impl Core {
         Ok(repository)
     }
 
+    pub(crate) fn create_bulk(&self, new: &NewBulk) -> anyhow::Result<()> {
+        ensure!(is_slug(&new.prefix), "{:?} is not a slug", new.prefix);
+        ensure!(new.count <= 99_999, "at most 99,999 repositories");
+        let workspace = self
+            .store
+            .read(|state| state.workspace(&new.workspace).map(|w| w.uuid.clone()))
+            .with_context(|| format!("no workspace {:?}", new.workspace))?;
+        let bulk = Bulk {
+            workspace,
+            prefix: new.prefix.clone(),
+            count: new.count,
+            created_on: self.clock.stamp(),
+        };
+        let fresh = self.store.write(|state| {
+            let same = |b: &Bulk| b.workspace == bulk.workspace && b.prefix == bulk.prefix;
+            let fresh = !state.bulks.iter().any(same);
+            if fresh {
+                state.bulks.push(bulk);
+                state.expand();
+            }
+            fresh
+        })?;
+        ensure!(fresh, "{:?} was made before", new.prefix);
+        Ok(())
+    }
+
     pub(crate) fn set_tracker(&self, full_name: &str, tracker: Tracker) -> anyhow::Result<()> {
         let found = self.store.write(|state| {
             let uuid = state.by_full_name(full_name)?.uuid.clone();
@@ -216,12 +321,7 @@ impl Core {
     }
 
     pub(crate) fn create_token(&self, new: &NewToken) -> anyhow::Result<Secret> {
-        for scope in &new.scopes {
-            ensure!(
-                scopes::KNOWN.contains(&scope.as_str()),
-                "unknown scope {scope:?}"
-            );
-        }
+        known_scopes(&new.scopes)?;
         let workspace = self
             .store
             .read(|state| state.workspace(&new.workspace).map(|w| w.uuid.clone()))
@@ -237,6 +337,9 @@ impl Core {
                 scopes: new.scopes.clone(),
                 expires_at,
                 client_key: None,
+                consumer: None,
+                account: None,
+                personal: false,
             });
         })?;
         Ok(token)

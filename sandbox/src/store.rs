@@ -19,12 +19,13 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         let file = dir.join("state.json");
-        let state = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        let mut state = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice::<State>(&bytes)
                 .with_context(|| format!("{} is not a state of this version", file.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
         };
+        state.expand();
         Ok(Self {
             state: Mutex::new(state),
             file,

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::git;
 use crate::journal::Rule;
 use crate::judge::{Caller, Wrong};
-use crate::model::{Repository, Workspace};
+use crate::model::{Permission, Reach, Repository, Role, Workspace};
 use crate::reply::Reply;
 
 /// A judged call on its way through an operation.
@@ -56,6 +56,40 @@ impl Cx {
             })
     }
 
+    /// Refuses a credential that does not administer the workspace: a person who is not an owner,
+    /// or a token of a project or repository.
+    pub(crate) fn need_owner(&self, workspace: &str) -> Result<(), Reply> {
+        let owns = self.core.store.read(|state| match self.reach() {
+            Some(Reach::Person { user }) => state.role(user, workspace) == Some(Role::Owner),
+            Some(Reach::Workspace { .. }) | None => true,
+            Some(Reach::Project { .. } | Reach::Repository { .. }) => false,
+        });
+        self.permit(owns, "the account does not administer this workspace")
+    }
+
+    /// Refuses a person who does not administer the repository.
+    pub(crate) fn need_admin(&self, repository: &Repository) -> Result<(), Reply> {
+        let admin = self.core.store.read(|state| match self.reach() {
+            Some(Reach::Person { user }) => {
+                state.permission(user, &repository.workspace) == Some(Permission::Admin)
+            }
+            _ => true,
+        });
+        self.permit(admin, "the account does not administer this repository")
+    }
+
+    /// What the caller reaches; none for a public call.
+    pub(crate) fn reach(&self) -> Option<&Reach> {
+        self.caller.as_ref().map(|c| &c.reach)
+    }
+
+    fn permit(&self, may: bool, detail: &str) -> Result<(), Reply> {
+        match may {
+            true => Ok(()),
+            false => Err(self.wrong(Rule::Permission, 403, detail)),
+        }
+    }
+
     /// The git directory of a repository.
     pub(crate) fn git_dir(&self, repository: &Repository) -> PathBuf {
         self.core.git_dir(repository)
@@ -71,11 +105,11 @@ impl Cx {
         found.ok_or_else(|| Reply::error(404, &format!("Commit not found: {revision}")))
     }
 
-    /// The workspace account, or the one a public call has not.
+    /// Uuid of the account that acts; empty for a public call.
     pub(crate) fn actor(&self) -> String {
         self.caller
             .as_ref()
-            .map(|c| c.workspace.clone())
+            .map(|c| c.account.clone())
             .unwrap_or_default()
     }
 }

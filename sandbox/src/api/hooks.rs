@@ -6,7 +6,6 @@ use super::body::Body;
 use super::{Cx, paging, scope_error};
 use crate::core::braced_uuid;
 use crate::model::{Hook, Secret, Subject};
-use crate::protocol::scopes;
 use crate::reply::{Outcome, Reply};
 use crate::wire;
 
@@ -99,11 +98,16 @@ pub(super) async fn event_list(cx: Cx) -> Outcome {
     paging::answer(&cx, items, 50)
 }
 
+/// The subject of the path. Its hooks are for those who administer it.
 fn subject(cx: &Cx) -> Result<Subject, Reply> {
     if cx.arg("repo").is_empty() {
-        Ok(Subject::Workspace(cx.workspace()?.uuid))
+        let workspace = cx.workspace()?.uuid;
+        cx.need_owner(&workspace)?;
+        Ok(Subject::Workspace(workspace))
     } else {
-        Ok(Subject::Repository(cx.repository()?.uuid))
+        let repository = cx.repository()?;
+        cx.need_admin(&repository)?;
+        Ok(Subject::Repository(repository.uuid))
     }
 }
 
@@ -210,13 +214,9 @@ fn apply(cx: &Cx, mut hook: Hook, creating: bool) -> Result<Hook, Reply> {
     body.finish(cx, FIELDS)?;
     // A subscription shows what its events carry, so each needs the read scope of its kind.
     if let Some(caller) = &cx.caller {
-        let lacking = hook
-            .events
-            .iter()
-            .map(|e| scopes::of_event(e))
-            .find(|s| !caller.allows(s));
-        if let Some(scope) = lacking {
-            return Err(scope_error(&cx.core, &cx.call, caller, scope));
+        let mut scopes = hook.events.iter().map(|e| caller.scope_of_event(e));
+        if let Some(scope) = scopes.find(|s| !caller.allows(s)) {
+            return Err(scope_error(&cx.core, &cx.call, caller, &[scope]));
         }
     }
     Ok(hook)

@@ -1,6 +1,7 @@
 //! The REST API below `/2.0` (bitbucket.md §3): one table of routes, one judge in front of it.
 
 mod addon;
+mod admit;
 mod bbql;
 mod body;
 mod comments;
@@ -8,147 +9,32 @@ mod commits;
 mod context;
 pub(crate) mod cursor;
 mod diffs;
+mod fields;
 mod hooks;
 mod issues;
 mod paging;
+mod people;
+mod projects;
 mod refs;
+mod removed;
 mod repositories;
+mod routes;
 mod source;
 mod workspaces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-
 use crate::call::Call;
 use crate::core::Core;
 use crate::journal::Rule;
-use crate::judge::{self, Caller, Wrong};
+use crate::judge::Wrong;
 use crate::reply::{Outcome, Reply};
 use crate::server::Ready;
+use admit::scope_error;
 pub(crate) use context::Cx;
+use routes::{Access, ROUTES, Route};
 pub(crate) use source::api_commit;
-
-/// Who may call an operation.
-#[derive(Clone, Copy)]
-enum Need {
-    /// Everybody.
-    Public,
-    /// Any credential.
-    Any,
-    /// A credential with this scope.
-    Scope(&'static str),
-}
-
-struct Route {
-    method: &'static str,
-    /// `{name}` is one segment, `{*name}` the rest of the path.
-    template: &'static str,
-    need: Need,
-    /// Query parameters it knows, beside `fields`.
-    params: &'static [&'static str],
-    run: fn(Cx) -> BoxFuture<'static, Outcome>,
-}
-
-const NONE: &[&str] = &[];
-const PAGED: &[&str] = &["page", "pagelen"];
-const LIST: &[&str] = &["q", "sort", "page", "pagelen"];
-const REPOS: &[&str] = &["role", "q", "sort", "page", "pagelen"];
-const COMMITS: &[&str] = &["include", "exclude", "path", "page", "pagelen"];
-const DIFF: &[&str] = &[
-    "context",
-    "path",
-    "ignore_whitespace",
-    "binary",
-    "renames",
-    "merge",
-    "topic",
-];
-const DIFFSTAT: &[&str] = &[
-    "ignore_whitespace",
-    "merge",
-    "path",
-    "renames",
-    "topic",
-    "page",
-    "pagelen",
-];
-const SOURCE: &[&str] = &["format", "q", "sort", "max_depth", "page", "pagelen"];
-const HISTORY: &[&str] = &["renames", "q", "sort", "page", "pagelen"];
-const PULLS: &[&str] = &["state", "q", "sort", "page", "pagelen"];
-const NEW_SOURCE: &[&str] = &["message", "author", "parents", "files", "branch"];
-
-const REPOSITORY: Need = Need::Scope("repository");
-const WRITE: Need = Need::Scope("repository:write");
-const WEBHOOK: Need = Need::Scope("webhook");
-const ISSUE: Need = Need::Scope("issue");
-const ISSUE_WRITE: Need = Need::Scope("issue:write");
-const PULLREQUEST: Need = Need::Scope("pullrequest");
-
-macro_rules! routes {
-    ($($method:ident $template:literal $need:expr, $params:expr => $run:path;)*) => {
-        &[$(Route {
-            method: stringify!($method),
-            template: $template,
-            need: $need,
-            params: $params,
-            run: |cx| Box::pin($run(cx)),
-        }),*]
-    };
-}
-
-static ROUTES: &[Route] = routes! {
-    GET "/2.0/hook_events" Need::Public, NONE => hooks::subjects;
-    GET "/2.0/hook_events/{subject}" Need::Public, PAGED => hooks::event_list;
-    PUT "/2.0/addon" Need::Any, NONE => addon::update;
-    DELETE "/2.0/addon" Need::Any, NONE => addon::delete;
-
-    GET "/2.0/workspaces/{workspace}" Need::Any, NONE => workspaces::get;
-    GET "/2.0/workspaces/{workspace}/hooks" WEBHOOK, PAGED => hooks::list;
-    POST "/2.0/workspaces/{workspace}/hooks" WEBHOOK, NONE => hooks::create;
-    GET "/2.0/workspaces/{workspace}/hooks/{uid}" WEBHOOK, NONE => hooks::get;
-    PUT "/2.0/workspaces/{workspace}/hooks/{uid}" WEBHOOK, NONE => hooks::update;
-    DELETE "/2.0/workspaces/{workspace}/hooks/{uid}" WEBHOOK, NONE => hooks::delete;
-
-    GET "/2.0/repositories/{workspace}" REPOSITORY, REPOS => repositories::list;
-    GET "/2.0/repositories/{workspace}/{repo}" REPOSITORY, NONE => repositories::get;
-    GET "/2.0/repositories/{workspace}/{repo}/pullrequests" PULLREQUEST, PULLS => repositories::pull_requests;
-
-    GET "/2.0/repositories/{workspace}/{repo}/commits" REPOSITORY, COMMITS => commits::list;
-    POST "/2.0/repositories/{workspace}/{repo}/commits" REPOSITORY, COMMITS => commits::list;
-    GET "/2.0/repositories/{workspace}/{repo}/commits/{revision}" REPOSITORY, COMMITS => commits::list;
-    POST "/2.0/repositories/{workspace}/{repo}/commits/{revision}" REPOSITORY, COMMITS => commits::list;
-    GET "/2.0/repositories/{workspace}/{repo}/commit/{commit}" REPOSITORY, NONE => commits::get;
-    GET "/2.0/repositories/{workspace}/{repo}/diff/{spec}" REPOSITORY, DIFF => diffs::diff;
-    GET "/2.0/repositories/{workspace}/{repo}/diffstat/{spec}" REPOSITORY, DIFFSTAT => diffs::diffstat;
-
-    GET "/2.0/repositories/{workspace}/{repo}/src" REPOSITORY, NONE => source::root;
-    POST "/2.0/repositories/{workspace}/{repo}/src" WRITE, NEW_SOURCE => source::create;
-    GET "/2.0/repositories/{workspace}/{repo}/src/{commit}/{*path}" REPOSITORY, SOURCE => source::get;
-    GET "/2.0/repositories/{workspace}/{repo}/filehistory/{commit}/{*path}" REPOSITORY, HISTORY => source::history;
-
-    GET "/2.0/repositories/{workspace}/{repo}/refs" REPOSITORY, LIST => refs::list;
-    GET "/2.0/repositories/{workspace}/{repo}/refs/{kind}" REPOSITORY, LIST => refs::list;
-    GET "/2.0/repositories/{workspace}/{repo}/refs/{kind}/{name}" REPOSITORY, NONE => refs::get;
-
-    GET "/2.0/repositories/{workspace}/{repo}/hooks" WEBHOOK, PAGED => hooks::list;
-    POST "/2.0/repositories/{workspace}/{repo}/hooks" WEBHOOK, NONE => hooks::create;
-    GET "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" WEBHOOK, NONE => hooks::get;
-    PUT "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" WEBHOOK, NONE => hooks::update;
-    DELETE "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" WEBHOOK, NONE => hooks::delete;
-
-    GET "/2.0/repositories/{workspace}/{repo}/issues" ISSUE, LIST => issues::list;
-    POST "/2.0/repositories/{workspace}/{repo}/issues" ISSUE_WRITE, NONE => issues::create;
-    GET "/2.0/repositories/{workspace}/{repo}/issues/{id}" ISSUE, NONE => issues::get;
-    PUT "/2.0/repositories/{workspace}/{repo}/issues/{id}" ISSUE_WRITE, NONE => issues::update;
-    DELETE "/2.0/repositories/{workspace}/{repo}/issues/{id}" ISSUE_WRITE, NONE => issues::delete;
-    GET "/2.0/repositories/{workspace}/{repo}/issues/{id}/comments" ISSUE, LIST => comments::list;
-    POST "/2.0/repositories/{workspace}/{repo}/issues/{id}/comments" ISSUE_WRITE, NONE => comments::create;
-    GET "/2.0/repositories/{workspace}/{repo}/issues/{id}/comments/{comment}" ISSUE, NONE => comments::get;
-    PUT "/2.0/repositories/{workspace}/{repo}/issues/{id}/comments/{comment}" ISSUE_WRITE, NONE => comments::update;
-    DELETE "/2.0/repositories/{workspace}/{repo}/issues/{id}/comments/{comment}" ISSUE_WRITE, NONE => comments::delete;
-};
 
 /// Judges route, credential, workspace, scope and rate of a call.
 pub(crate) fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> {
@@ -171,10 +57,12 @@ pub(crate) fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> 
             core.violation(Rule::UnknownParameter, &call.method, &call.target(), detail);
         }
     }
-    let caller = match route.need {
-        Need::Public => None,
-        _ => Some(admit(core, call, route, &args)?),
+    let admitted = match route.access {
+        Access::Public => None,
+        Access::Removed => return Err(removed::gone(core, call)),
+        Access::Signed => Some(admit::admit(core, call, route, &args)?),
     };
+    let (caller, headers) = admitted.map_or((None, Vec::new()), |a| (Some(a.caller), a.headers));
     let credential = caller.as_ref().map(|c| c.label.clone());
     let cx = Cx {
         core: Arc::clone(core),
@@ -185,64 +73,31 @@ pub(crate) fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> 
     Ok(Ready {
         template: route.template,
         credential,
-        work: (route.run)(cx),
+        work: Box::pin(answer(route, cx, headers)),
     })
 }
 
-/// Credential, then workspace, then scope, then rate.
-fn admit(
-    core: &Core,
-    call: &Call,
-    route: &Route,
-    args: &BTreeMap<&'static str, String>,
-) -> Result<Caller, Reply> {
-    let caller = judge::caller(core, call).map_err(|wrong| wrong.refuse(core, call))?;
-    if is_foreign(core, &caller, args) {
-        // Repositories of others are not visible; workspaces are, but closed.
-        let status = if args.contains_key("repo") { 404 } else { 403 };
-        let detail = "the credential does not reach this workspace";
-        return Err(Wrong::new(Rule::ForeignWorkspace, status, detail).refuse(core, call));
+/// Does the work and puts the headers on whatever comes of it.
+async fn answer(route: &'static Route, cx: Cx, headers: Vec<(&'static str, String)>) -> Outcome {
+    let asked = cx.call.param("fields");
+    match (route.run)(cx).await {
+        Ok(reply) => Ok(narrow(reply, asked.as_deref()).with_all(&headers)),
+        Err(refused) => Err(refused.with_all(&headers)),
     }
-    if let Need::Scope(scope) = route.need
-        && !caller.allows(scope)
+}
+
+/// Leaves out of a JSON answer what `fields` does not ask for.
+fn narrow(mut reply: Reply, asked: Option<&str>) -> Reply {
+    let is_json = reply
+        .headers
+        .iter()
+        .any(|(_, value)| value == "application/json");
+    if let (true, Some(spec)) = (is_json, asked)
+        && let Ok(value) = serde_json::from_slice(&reply.body)
     {
-        return Err(scope_error(core, call, &caller, scope));
+        reply.body = fields::apply(spec, value).to_string().into();
     }
-    let now = core.clock.now().timestamp();
-    if let Some(rule) = core.limits.over(&caller.label, now) {
-        let reply = Reply::error(429, "Rate limit for this resource has been exceeded");
-        return Err(match rule.retry_after {
-            Some(seconds) => reply.with("retry-after", seconds.to_string()),
-            None => reply,
-        });
-    }
-    Ok(caller)
-}
-
-/// The 403 of a missing scope.
-pub(crate) fn scope_error(core: &Core, call: &Call, caller: &Caller, scope: &str) -> Reply {
-    let granted = caller.scopes.join(", ");
-    let detail = format!("scope {scope} is needed, granted are: {granted}");
-    core.violation(Rule::Scope, &call.method, &call.target(), detail);
-    Reply::json(
-        403,
-        &serde_json::json!({"type": "error", "error": {
-            "message": "Your credentials lack one or more required privilege scopes.",
-            "detail": {"required": [scope], "granted": caller.scopes},
-        }}),
-    )
-}
-
-fn is_foreign(core: &Core, caller: &Caller, args: &BTreeMap<&'static str, String>) -> bool {
-    let Some(workspace) = args.get("workspace") else {
-        return false;
-    };
-    let repo = args.get("repo").map_or("", String::as_str);
-    let named = core.store.read(|state| match workspace.as_str() {
-        "{}" => state.repository("{}", repo).map(|r| r.workspace.clone()),
-        name => state.workspace(name).map(|w| w.uuid.clone()),
-    });
-    named.is_some_and(|uuid| uuid != caller.workspace)
+    reply
 }
 
 /// The route of a call and the values of its placeholders.
@@ -266,7 +121,10 @@ fn find(call: &Call) -> Result<(&'static Route, BTreeMap<&'static str, String>),
 }
 
 /// Matches a template. One trailing slash does not matter, save after `{*path}`.
-fn fit(template: &'static str, segments: &[String]) -> Option<BTreeMap<&'static str, String>> {
+pub(crate) fn fit(
+    template: &'static str,
+    segments: &[String],
+) -> Option<BTreeMap<&'static str, String>> {
     let mut args = BTreeMap::new();
     let mut given = segments.iter();
     for part in template.split('/').skip(1) {

@@ -28,32 +28,44 @@ fn number(cx: &Cx, name: &str, default: usize) -> Result<usize, Reply> {
 }
 
 /// Filters by `q`, sorts by `sort`, cuts out the asked page.
-pub(crate) fn answer(cx: &Cx, mut items: Vec<Value>, default_length: usize) -> Outcome {
+pub(crate) fn answer(cx: &Cx, items: Vec<Value>, default_length: usize) -> Outcome {
+    pick(cx, items, default_length, Value::clone, Value::clone)
+}
+
+/// Like [`answer`], for long lists: `brief` gives what may be filtered and sorted by, `show` the
+/// whole object. Only objects of the page are shown.
+pub(crate) fn pick<T>(
+    cx: &Cx,
+    mut items: Vec<T>,
+    default_length: usize,
+    brief: impl Fn(&T) -> Value,
+    show: impl Fn(&T) -> Value,
+) -> Outcome {
     let length = length(cx, default_length)?;
     let page = number(cx, "page", 1)?;
-    if let Some(q) = cx.call.param("q") {
-        let filter = bbql::parse(&q).map_err(|e| cx.wrong(Rule::BadQuery, 400, &e))?;
-        items.retain(|item| filter.matches(item));
-    }
-    if let Some(sort) = cx.call.param("sort") {
-        sort_by(&mut items, &sort).map_err(|e| cx.wrong(Rule::BadQuery, 400, &e))?;
+    let (q, sort) = (cx.call.param("q"), cx.call.param("sort"));
+    if q.is_some() || sort.is_some() {
+        let mut keyed: Vec<(Value, T)> = items.into_iter().map(|i| (brief(&i), i)).collect();
+        if let Some(q) = q {
+            let filter = bbql::parse(&q).map_err(|e| cx.wrong(Rule::BadQuery, 400, &e))?;
+            keyed.retain(|(key, _)| filter.matches(key));
+        }
+        if let Some(sort) = sort {
+            sort_by(&mut keyed, &sort).map_err(|e| cx.wrong(Rule::BadQuery, 400, &e))?;
+        }
+        items = keyed.into_iter().map(|(_, item)| item).collect();
     }
     let size = items.len();
-    let values: Vec<Value> = items
-        .into_iter()
-        .skip((page - 1).saturating_mul(length))
-        .take(length)
-        .collect();
+    let here = items.iter().skip((page - 1).saturating_mul(length));
+    let values: Vec<Value> = here.take(length).map(show).collect();
     let mut body = json!({"size": size, "page": page, "pagelen": length, "values": values});
     if let Some(map) = body.as_object_mut() {
+        let other = |page: usize| json!(with_page(cx, &page.to_string()));
         if page.saturating_mul(length) < size {
-            map.insert("next".into(), json!(with_page(cx, &(page + 1).to_string())));
+            map.insert("next".into(), other(page + 1));
         }
         if page > 1 {
-            map.insert(
-                "previous".into(),
-                json!(with_page(cx, &(page - 1).to_string())),
-            );
+            map.insert("previous".into(), other(page - 1));
         }
     }
     Ok(Reply::json(200, &body))
@@ -71,7 +83,7 @@ pub(crate) fn with_page(cx: &Cx, page: &str) -> String {
 }
 
 /// Sorts by one field, descending with `-`.
-fn sort_by(items: &mut [Value], sort: &str) -> Result<(), String> {
+fn sort_by<T>(items: &mut [(Value, T)], sort: &str) -> Result<(), String> {
     let (field, descending) = match sort.strip_prefix('-') {
         Some(field) => (field, true),
         None => (sort, false),
@@ -80,7 +92,7 @@ fn sort_by(items: &mut [Value], sort: &str) -> Result<(), String> {
     if field.is_empty() || !field.chars().all(name) {
         return Err(format!("sort takes one field, not {sort:?}"));
     }
-    items.sort_by(|a, b| {
+    items.sort_by(|(a, _), (b, _)| {
         let order = bbql::compare(bbql::field(a, field), bbql::field(b, field));
         if descending { order.reverse() } else { order }
     });

@@ -2,21 +2,30 @@ use serde_json::Value;
 
 use super::{Cx, paging};
 use crate::git::{log, refs};
-use crate::journal::Rule;
 use crate::reply::{Outcome, Reply};
 use crate::wire;
 
-fn prefix(cx: &Cx) -> Result<&'static str, Reply> {
-    match cx.arg("kind") {
-        "branches" => Ok("refs/heads/"),
-        "tags" => Ok("refs/tags/"),
-        "" => Ok("refs/"),
-        _ => Err(cx.wrong(Rule::UnknownRoute, 404, "Resource not found")),
-    }
+pub(super) async fn list(cx: Cx) -> Outcome {
+    below(cx, "refs/").await
 }
 
-pub(super) async fn list(cx: Cx) -> Outcome {
-    let prefix = prefix(&cx)?;
+pub(super) async fn branches(cx: Cx) -> Outcome {
+    below(cx, "refs/heads/").await
+}
+
+pub(super) async fn tags(cx: Cx) -> Outcome {
+    below(cx, "refs/tags/").await
+}
+
+pub(super) async fn branch(cx: Cx) -> Outcome {
+    one(cx, "refs/heads/", "branch").await
+}
+
+pub(super) async fn tag(cx: Cx) -> Outcome {
+    one(cx, "refs/tags/", "tag").await
+}
+
+async fn below(cx: Cx, prefix: &str) -> Outcome {
     let repository = cx.repository()?;
     let dir = cx.git_dir(&repository);
     let mut all = refs::all(&dir).await?;
@@ -33,17 +42,14 @@ pub(super) async fn list(cx: Cx) -> Outcome {
     paging::answer(&cx, items, 10)
 }
 
-pub(super) async fn get(cx: Cx) -> Outcome {
-    let full = format!("{}{}", prefix(&cx)?, cx.arg("name"));
+async fn one(cx: Cx, prefix: &str, kind: &str) -> Outcome {
+    let full = format!("{prefix}{}", cx.arg("name"));
     let repository = cx.repository()?;
     let dir = cx.git_dir(&repository);
     let all = refs::all(&dir).await?;
-    let found = all.get(&full).ok_or_else(|| {
-        Reply::error(
-            404,
-            &format!("No such {}: {}", cx.arg("kind"), cx.arg("name")),
-        )
-    })?;
+    let found = all
+        .get(&full)
+        .ok_or_else(|| Reply::error(404, &format!("No such {kind}: {}", cx.arg("name"))))?;
     let target = log::one(&dir, &found.commit).await?;
     let value = cx
         .core

@@ -1,29 +1,59 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cx, paging};
 use crate::core::Core;
 use crate::journal::Rule;
-use crate::model::Repository;
+use crate::model::{Permission, Reach, Repository, State, Tracker};
 use crate::reply::{Outcome, Reply};
 use crate::wire;
 
 pub(super) async fn list(cx: Cx) -> Outcome {
     let workspace = cx.workspace()?;
-    let role = cx.call.param("role");
-    if let Some(role) =
-        role.filter(|r| !["admin", "contributor", "member", "owner"].contains(&r.as_str()))
-    {
-        return Err(cx.wrong(Rule::BadQuery, 400, &format!("there is no role {role:?}")));
-    }
-    let repositories = cx.core.store.read(|state| {
-        let own = state
+    let role = match cx.call.param("role").as_deref() {
+        None | Some("member") => None,
+        Some("contributor") => Some(Permission::Write),
+        Some("admin" | "owner") => Some(Permission::Admin),
+        Some(role) => {
+            return Err(cx.wrong(Rule::BadQuery, 400, &format!("there is no role {role:?}")));
+        }
+    };
+    cx.core.store.read(|state| {
+        let seen = state
             .repositories
             .iter()
-            .filter(|r| r.workspace == workspace.uuid);
-        own.cloned().collect::<Vec<_>>()
-    });
-    let items = repositories.iter().map(|r| show(&cx.core, r)).collect();
-    paging::answer(&cx, items, 10)
+            .filter(|r| r.workspace == workspace.uuid)
+            .filter(|r| cx.reach().is_none_or(|reach| state.sees(reach, r)))
+            .filter(|r| role.is_none_or(|least| has(&cx, state, r, least)))
+            .collect();
+        let whole = |r: &&Repository| {
+            let size = disk_size(&cx.core.git_path(&state.full_name(r)));
+            wire::repository(&cx.core, state, r, size)
+        };
+        paging::pick(&cx, seen, 10, |r| brief(state, r), whole)
+    })
+}
+
+/// Whether a person has at least this permission; credentials of no person have all.
+fn has(cx: &Cx, state: &State, repository: &Repository, least: Permission) -> bool {
+    match cx.reach() {
+        Some(Reach::Person { user }) => {
+            let own = state.permission(user, &repository.workspace);
+            own.is_some_and(|p| p >= least)
+        }
+        _ => true,
+    }
+}
+
+/// What repositories are filtered and sorted by.
+fn brief(state: &State, repository: &Repository) -> Value {
+    json!({
+        "uuid": repository.uuid, "slug": repository.slug, "name": repository.name,
+        "full_name": state.full_name(repository), "description": repository.description,
+        "created_on": repository.created_on, "updated_on": repository.updated_on,
+        "is_private": true, "has_issues": repository.tracker == Tracker::On, "language": "",
+        "scm": "git", "parent": null, "project": {"key": repository.project},
+        "mainbranch": {"name": repository.main_branch},
+    })
 }
 
 pub(super) async fn get(cx: Cx) -> Outcome {
@@ -32,7 +62,7 @@ pub(super) async fn get(cx: Cx) -> Outcome {
 }
 
 fn show(core: &Core, repository: &Repository) -> Value {
-    let size = disk_size(&core.git_dir(repository));
+    let size = disk_size(&core.git_path(&core.store.read(|s| s.full_name(repository))));
     core.store
         .read(|state| wire::repository(core, state, repository, size))
 }

@@ -241,7 +241,7 @@ fn read(cx: &Cx, fields: Vec<(String, Vec<u8>)>) -> Result<NewCommit, Reply> {
     };
     let mut texts = cx.call.params();
     for (name, bytes) in fields {
-        if super::NEW_SOURCE.contains(&name.as_str()) {
+        if super::routes::NEW_SOURCE.contains(&name.as_str()) {
             texts.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         } else {
             let path = name.trim_start_matches('/').to_owned();
@@ -334,10 +334,10 @@ pub(crate) async fn api_commit(
     }
     let creates = !before.contains_key(&format!("refs/heads/{}", new.branch));
     let hash = write::commit(&dir, &new, creates).await?;
-    let body = push::after(core, repository, &before, pusher).await?;
+    let pushed = push::after(core, repository, &before, pusher).await?;
     drop(guard);
-    if let Some(body) = body {
-        core.fire("repo:push", repository, body);
+    if let Some(pushed) = pushed {
+        core.fire_push(repository, pushed);
     }
     Ok(hash)
 }

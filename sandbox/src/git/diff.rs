@@ -14,6 +14,13 @@ pub(crate) struct Sides {
     pub(crate) new: String,
 }
 
+impl Sides {
+    /// The old side, unless that is the tree with nothing in it.
+    pub(crate) fn parent(&self) -> Option<&str> {
+        Some(self.old.as_str()).filter(|old| *old != EMPTY_TREE)
+    }
+}
+
 /// What to show.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {

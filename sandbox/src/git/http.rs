@@ -49,21 +49,16 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
     let reply = cgi(&core, &call, &dir, &service).await?;
     let events = push::after(&core, &repository, &before, user(&call).as_deref()).await?;
     drop(guard);
-    if let Some(body) = events {
-        core.fire("repo:push", &repository, body);
+    if let Some(pushed) = events {
+        core.fire_push(&repository, pushed);
     }
     Ok(reply)
 }
 
 /// The user name of basic authentication.
 fn user(call: &Call) -> Option<String> {
-    use base64::Engine as _;
-    let text = call.header("authorization")?.strip_prefix("Basic ")?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':').map(|(name, _)| name.to_owned())
+    let (name, _) = crate::judge::basic_pair(call.header("authorization")?)?;
+    Some(name)
 }
 
 async fn cgi(core: &Core, call: &Call, dir: &std::path::Path, service: &str) -> Outcome {

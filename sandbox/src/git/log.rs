@@ -15,6 +15,8 @@ pub(crate) struct Commit {
     pub(crate) date: String,
     pub(crate) committer_name: String,
     pub(crate) committer_email: String,
+    /// RFC 3339 with the committer's offset.
+    pub(crate) committed: String,
     pub(crate) message: String,
 }
 
@@ -28,8 +30,8 @@ impl Commit {
     }
 }
 
-const FORMAT: &str = "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%B";
-const FIELDS: usize = 8;
+const FORMAT: &str = "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B";
+const FIELDS: usize = 9;
 
 /// Which commits to list.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +42,16 @@ pub(crate) struct Range {
     pub(crate) exclude: Vec<String>,
     /// Only commits that touch this path.
     pub(crate) path: Option<String>,
+    pub(crate) merges: Merges,
+}
+
+/// What to do with merge commits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Merges {
+    #[default]
+    Include,
+    Exclude,
+    Only,
 }
 
 /// Commits of a range in topological order, newest first.
@@ -59,8 +71,13 @@ pub(crate) async fn log(
         FORMAT.to_owned(),
         format!("--skip={skip}"),
         format!("--max-count={count}"),
-        "--end-of-options".to_owned(),
     ];
+    match range.merges {
+        Merges::Include => {}
+        Merges::Exclude => args.push("--no-merges".to_owned()),
+        Merges::Only => args.push("--merges".to_owned()),
+    }
+    args.push("--end-of-options".to_owned());
     args.extend(range.include.iter().cloned());
     args.extend(range.exclude.iter().map(|hash| format!("^{hash}")));
     args.push("--".to_owned());
@@ -100,7 +117,7 @@ fn parse(output: &[u8]) -> Vec<Commit> {
     fields
         .chunks_exact(FIELDS)
         .filter_map(|chunk| match chunk {
-            [hash, parents, an, ae, date, cn, ce, message] => Some(Commit {
+            [hash, parents, an, ae, date, cn, ce, committed, message] => Some(Commit {
                 hash: hash.trim().to_owned(),
                 parents: parents.split_whitespace().map(str::to_owned).collect(),
                 author_name: an.clone(),
@@ -108,6 +125,7 @@ fn parse(output: &[u8]) -> Vec<Commit> {
                 date: offset(date),
                 committer_name: cn.clone(),
                 committer_email: ce.clone(),
+                committed: offset(committed),
                 message: message.clone(),
             }),
             _ => None,

@@ -1,5 +1,6 @@
 //! The git program, run with plain arguments (never through a shell) on bare repositories.
 
+pub(crate) mod blame;
 pub(crate) mod diff;
 pub(crate) mod http;
 pub(crate) mod log;
@@ -85,6 +86,15 @@ pub(crate) async fn init(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)?;
     run(dir, &["init", "--quiet", "--bare", "--initial-branch=main"]).await?;
     Ok(())
+}
+
+/// Writes the files of an empty bare repository, without running git.
+pub(crate) fn lay(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir.join("objects"))?;
+    std::fs::create_dir_all(dir.join("refs/heads"))?;
+    let config = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+    std::fs::write(dir.join("config"), config)?;
+    std::fs::write(dir.join("HEAD"), "ref: refs/heads/main\n")
 }
 
 /// Whether a text can only be a revision: no option, no range, no `:path`, no reflog syntax.

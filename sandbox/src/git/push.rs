@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::log::{self, Range};
 use super::refs::{self, Ref};
 use crate::core::Core;
+use crate::dc::events;
 use crate::model::Repository;
 use crate::protocol::qsh::encode;
 use crate::wire;
@@ -18,7 +19,15 @@ const LISTED: usize = 5;
 /// Refs by full name.
 pub(crate) type Snapshot = BTreeMap<String, Ref>;
 
-/// Compares the refs with what they were `before`; the event body, or none when nothing changed.
+/// What a push changed, for both kinds of server.
+pub(crate) struct Pushed {
+    /// Body of `repo:push`.
+    pub(crate) cloud: Value,
+    /// Body of `repo:refs_changed`.
+    pub(crate) data_center: Value,
+}
+
+/// Compares the refs with what they were `before`; the event bodies, or none when nothing changed.
 /// Also points HEAD of a repository that had no branch to the first one pushed, and stamps the
 /// repository. `pusher` is the nickname of a user; the workspace's owner stands in for others.
 pub(crate) async fn after(
@@ -26,7 +35,7 @@ pub(crate) async fn after(
     repository: &Repository,
     before: &Snapshot,
     pusher: Option<&str>,
-) -> anyhow::Result<Option<Value>> {
+) -> anyhow::Result<Option<Pushed>> {
     let dir = core.git_dir(repository);
     let now = refs::all(&dir).await?;
     if *before == now {
@@ -34,12 +43,14 @@ pub(crate) async fn after(
     }
     adopt_main_branch(&dir, before, &now).await?;
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let moved: Vec<(Option<&Ref>, Option<&Ref>)> = names
+        .into_iter()
+        .map(|name| (before.get(name), now.get(name)))
+        .filter(|(old, new)| old != new)
+        .collect();
     let mut changes = Vec::new();
-    for name in names {
-        let (old, new) = (before.get(name), now.get(name));
-        if old != new {
-            changes.push(change(core, repository, &dir, before, old, new).await?);
-        }
+    for (old, new) in &moved {
+        changes.push(change(core, repository, &dir, before, *old, *new).await?);
     }
     let stamp = core.clock.stamp();
     let main_branch = refs::main_branch(&dir).await;
@@ -49,25 +60,27 @@ pub(crate) async fn after(
             stored.main_branch = main_branch;
         }
     })?;
-    Ok(Some(core.store.read(|state| {
-        let person = pusher
-            .and_then(|name| {
-                state
-                    .users
-                    .iter()
-                    .find(|u| u.nickname.eq_ignore_ascii_case(name))
-            })
-            .or_else(|| {
-                state
-                    .workspace(&repository.workspace)
-                    .and_then(|w| state.user(&w.owner))
-            });
+    let person = core.store.read(|state| {
+        let named = |name| {
+            let mut all = state.users.iter();
+            all.find(|u| u.nickname.eq_ignore_ascii_case(name)).cloned()
+        };
+        let owner = || {
+            let workspace = state.workspace(&repository.workspace)?;
+            state.user(&workspace.owner).cloned()
+        };
+        pusher.and_then(named).or_else(owner)
+    });
+    let account = person.as_ref().map(|u| u.uuid.as_str());
+    let data_center = events::refs_changed(core, repository, &dir, &moved, account).await?;
+    let cloud = core.store.read(|state| {
         json!({
-            "actor": person.map(|user| wire::user(core, user)),
+            "actor": person.as_ref().map(|user| wire::user(core, user)),
             "repository": wire::event_repository(core, state, repository),
             "push": {"changes": changes},
         })
-    })))
+    });
+    Ok(Some(Pushed { cloud, data_center }))
 }
 
 async fn adopt_main_branch(dir: &Path, before: &Snapshot, now: &Snapshot) -> anyhow::Result<()> {
@@ -107,7 +120,7 @@ async fn change(
     let range = Range {
         include: vec![new.commit.clone()],
         exclude,
-        path: None,
+        ..Range::default()
     };
     let mut commits = log::log(dir, &range, 0, LISTED + 1).await?;
     let truncated = commits.len() > LISTED;

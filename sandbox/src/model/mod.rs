@@ -1,9 +1,18 @@
 //! What the sandbox keeps: plain data, written to one JSON file by [`crate::store`].
 
+mod bulk;
+mod credentials;
+mod data_center;
 mod issue;
 mod secret;
 mod state;
 
+pub use bulk::Bulk;
+pub(crate) use bulk::derived_uuid;
+pub use credentials::{
+    Code, Consumer, Credential, CredentialKind, Member, Permission, Reach, RefreshToken, Role,
+};
+pub use data_center::DcHook;
 pub use issue::{Comment, Issue, KINDS, PRIORITIES, STATES};
 pub use secret::Secret;
 pub use state::{App, Hook, Install, Repository, State, Subject, Token, Tracker, User, Workspace};

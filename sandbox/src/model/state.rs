@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Issue, Secret};
+use super::{Code, Consumer, Credential, Issue, Member, RefreshToken, Secret};
 use crate::protocol::scopes;
 
 /// A workspace; also the account (`type: team`) an app is installed on.
@@ -33,6 +33,9 @@ pub struct User {
     pub email: Option<String>,
     /// RFC 3339.
     pub created_on: String,
+    /// Not a person: the account of a consumer or an access token (`type: app_user`).
+    #[serde(default)]
+    pub app: bool,
 }
 
 /// Whether a repository has an issue tracker.
@@ -72,6 +75,16 @@ pub struct Repository {
     pub issues: Vec<Issue>,
     /// Number of the last issue ever made.
     pub last_issue: u64,
+    /// Key of its project.
+    #[serde(default = "main_project")]
+    pub project: String,
+    /// Part of a [`super::Bulk`] and not changed since: it is not written.
+    #[serde(skip)]
+    pub synthetic: bool,
+}
+
+fn main_project() -> String {
+    "MAIN".to_owned()
 }
 
 /// What a hook listens to.
@@ -149,6 +162,16 @@ pub struct Token {
     pub expires_at: Option<i64>,
     /// The install that exchanged its JWT for it.
     pub client_key: Option<String>,
+    /// Key of the consumer it was given to.
+    #[serde(default)]
+    pub consumer: Option<String>,
+    /// Account it acts as when that is not the workspace: a person who granted access, or the
+    /// consumer's own account.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// True when it reaches what the person of `account` may see, and not the workspace.
+    #[serde(default)]
+    pub personal: bool,
 }
 
 /// A registered app, for installs by `addon_key`.
@@ -173,7 +196,10 @@ pub struct State {
     /// In order of creation.
     pub users: Vec<User>,
     /// In order of creation.
+    #[serde(serialize_with = "written")]
     pub repositories: Vec<Repository>,
+    /// Repositories that are made from a name and a number.
+    pub bulks: Vec<super::Bulk>,
     /// In order of creation.
     pub hooks: Vec<Hook>,
     /// In order of creation.
@@ -182,6 +208,27 @@ pub struct State {
     pub tokens: Vec<Token>,
     /// In order of creation.
     pub apps: Vec<App>,
+    /// People in workspaces, beside the owners.
+    pub members: Vec<Member>,
+    /// In order of creation.
+    pub consumers: Vec<Consumer>,
+    /// Authorization codes that were not used yet.
+    pub codes: Vec<Code>,
+    /// In order of creation.
+    pub refresh_tokens: Vec<RefreshToken>,
+    /// In order of creation.
+    pub credentials: Vec<Credential>,
+    /// Webhooks of Data Center, in order of creation.
+    pub dc_hooks: Vec<super::DcHook>,
+    /// Last id of those.
+    pub last_dc_hook: u64,
+    /// Whether app passwords work, as on compatible servers.
+    pub app_passwords: bool,
+}
+
+/// Leaves out what [`State::expand`] makes again.
+fn written<S: serde::Serializer>(all: &[Repository], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(all.iter().filter(|r| !r.synthetic))
 }
 
 impl State {
@@ -222,7 +269,9 @@ impl State {
 
     /// A repository to change, by uuid.
     pub fn repository_mut(&mut self, uuid: &str) -> Option<&mut Repository> {
-        self.repositories.iter_mut().find(|r| r.uuid == uuid)
+        let found = self.repositories.iter_mut().find(|r| r.uuid == uuid)?;
+        found.synthetic = false;
+        Some(found)
     }
 
     /// A person by uuid or account id.

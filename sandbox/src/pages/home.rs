@@ -9,6 +9,8 @@ pub(super) type Page = (String, String);
 
 /// How many rows the logs show.
 const ROWS: usize = 20;
+/// How many repositories a page shows.
+const REPOSITORIES: usize = 200;
 
 pub(super) fn index(core: &Core) -> Page {
     let state = core.store.read(|state| {
@@ -70,6 +72,8 @@ fn repositories(core: &Core, state: &State, only: Option<&Workspace>) -> String 
         .repositories
         .iter()
         .filter(|r| only.is_none_or(|w| w.uuid == r.workspace))
+        // Thousands of names are of no use to a reader.
+        .take(REPOSITORIES)
         .map(|r| {
             let name = state.full_name(r);
             let open = r

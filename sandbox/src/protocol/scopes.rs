@@ -29,6 +29,62 @@ pub const KNOWN: &[&str] = &[
     "team:write",
 ];
 
+/// Granular scopes of API tokens; none implies another.
+pub const GRANULAR: &[&str] = &[
+    "read:repository:bitbucket",
+    "write:repository:bitbucket",
+    "admin:repository:bitbucket",
+    "delete:repository:bitbucket",
+    "read:pullrequest:bitbucket",
+    "write:pullrequest:bitbucket",
+    "read:project:bitbucket",
+    "admin:project:bitbucket",
+    "read:workspace:bitbucket",
+    "admin:workspace:bitbucket",
+    "read:user:bitbucket",
+    "write:user:bitbucket",
+    "read:pipeline:bitbucket",
+    "write:pipeline:bitbucket",
+    "admin:pipeline:bitbucket",
+    "read:runner:bitbucket",
+    "write:runner:bitbucket",
+    "read:issue:bitbucket",
+    "write:issue:bitbucket",
+    "delete:issue:bitbucket",
+    "read:webhook:bitbucket",
+    "write:webhook:bitbucket",
+    "delete:webhook:bitbucket",
+    "read:snippet:bitbucket",
+    "write:snippet:bitbucket",
+    "delete:snippet:bitbucket",
+    "read:ssh-key:bitbucket",
+    "write:ssh-key:bitbucket",
+    "delete:ssh-key:bitbucket",
+    "read:gpg-key:bitbucket",
+    "write:gpg-key:bitbucket",
+    "delete:gpg-key:bitbucket",
+    "read:permission:bitbucket",
+    "write:permission:bitbucket",
+    "delete:permission:bitbucket",
+];
+
+/// Scopes that a repository access token may hold; a project one may hold `project` too, a
+/// workspace one also `project:admin` and `account` (bitbucket.md §6).
+pub const ACCESS_TOKEN: &[&str] = &[
+    "repository",
+    "repository:write",
+    "repository:admin",
+    "repository:delete",
+    "pullrequest",
+    "pullrequest:write",
+    "webhook",
+    "pipeline",
+    "pipeline:write",
+    "pipeline:variable",
+    "runner",
+    "runner:write",
+];
+
 /// Scopes granted directly by `scope`; the closure is taken in [`allows`].
 fn implied(scope: &str) -> &'static [&'static str] {
     match scope {

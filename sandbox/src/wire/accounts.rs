@@ -2,13 +2,13 @@ use serde_json::{Value, json};
 
 use super::link;
 use crate::core::Core;
-use crate::model::{Hook, Repository, State, Subject, Tracker, User, Workspace};
+use crate::model::{Hook, Repository, State, Subject, Tracker, User, Workspace, derived_uuid};
 use crate::protocol::qsh::encode;
 
-/// An account of `type: user`.
+/// An account of `type: user`, or `app_user` when it is not a person.
 pub(crate) fn user(core: &Core, user: &User) -> Value {
     json!({
-        "type": "user", "uuid": user.uuid, "account_id": user.account_id,
+        "type": if user.app { "app_user" } else { "user" }, "uuid": user.uuid, "account_id": user.account_id,
         "display_name": user.display_name, "nickname": user.nickname,
         "created_on": user.created_on,
         "links": {
@@ -49,7 +49,7 @@ pub(crate) fn workspace(core: &Core, workspace: &Workspace) -> Value {
     })
 }
 
-fn workspace_stub(core: &Core, workspace: &Workspace) -> Value {
+pub(crate) fn workspace_stub(core: &Core, workspace: &Workspace) -> Value {
     json!({
         "type": "workspace", "uuid": workspace.uuid, "slug": workspace.slug,
         "name": workspace.name,
@@ -90,17 +90,24 @@ pub(crate) fn event_repository(core: &Core, state: &State, repository: &Reposito
             ),
             (
                 "project".to_owned(),
-                json!(workspace.map(|w| project(core, w))),
+                json!(workspace.map(|w| project(core, w, &repository.project))),
             ),
         ]);
     }
     value
 }
 
-fn project(core: &Core, workspace: &Workspace) -> Value {
+/// A project. Its uuid comes from the workspace's and the key, so that it needs no record.
+pub(crate) fn project(core: &Core, workspace: &Workspace, key: &str) -> Value {
+    let self_path = format!("/workspaces/{}/projects/{key}", workspace.slug);
     json!({
-        "type": "project", "key": "MAIN", "uuid": workspace.uuid, "name": workspace.name,
-        "links": {"html": link(core.web(&format!("/{}/", workspace.slug)))},
+        "type": "project", "key": key, "uuid": derived_uuid(&[&workspace.uuid, key]),
+        "name": if key == "MAIN" { workspace.name.as_str() } else { key },
+        "links": {
+            "self": link(core.api(&self_path)),
+            "html": link(core.web(&format!("/{}/", workspace.slug))),
+            "avatar": link(core.web("/avatar.svg")),
+        },
     })
 }
 

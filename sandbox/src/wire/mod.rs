@@ -5,7 +5,8 @@ mod commits;
 mod issues;
 
 pub(crate) use accounts::{
-    event_repository, hook, principal, repository, repository_stub, user, workspace,
+    event_repository, hook, principal, project, repository, repository_stub, user, workspace,
+    workspace_stub,
 };
 pub(crate) use commits::{commit, commit_stub, reference};
 pub(crate) use issues::{account, comment, issue};

@@ -184,6 +184,7 @@ async fn rate_limits() {
         limit: 2,
         window_seconds: 3600,
         retry_after: None,
+        credential: None,
     }));
     for _ in 0..2 {
         kit.get(REPO).await;

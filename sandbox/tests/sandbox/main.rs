@@ -8,13 +8,17 @@
 )]
 
 mod app;
+mod credentials;
+mod data_center;
 mod faults;
 mod git;
 mod hooks;
 mod install;
 mod issues;
 mod kit;
+mod oauth;
 mod pages;
+mod people;
 mod repositories;
 mod rules;
 mod state;

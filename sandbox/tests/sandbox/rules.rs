@@ -74,14 +74,14 @@ fn with_header(kit: &Kit, header: &Value) -> String {
 }
 
 /// The book of rules shown so far.
-struct Book {
-    kit: Kit,
+pub(crate) struct Book {
+    pub(crate) kit: Kit,
     shown: BTreeSet<Rule>,
 }
 
 impl Book {
     /// The last call got `status` and broke exactly `rule`.
-    fn expect(&mut self, rule: Rule, status: u16, got: u16, what: &str) {
+    pub(crate) fn expect(&mut self, rule: Rule, status: u16, got: u16, what: &str) {
         let broken = self.kit.broken();
         assert_eq!((got, broken.as_slice()), (status, &[rule][..]), "{what}");
         self.shown.insert(rule);
@@ -99,6 +99,10 @@ async fn every_rule_is_enforced() {
     bodies(&mut book).await;
     reach(&mut book).await;
     installs(&mut book).await;
+    crate::oauth::rules(&mut book).await;
+    crate::credentials::rules(&mut book).await;
+    crate::people::rules(&mut book).await;
+    crate::data_center::rules(&mut book).await;
     let all: BTreeSet<Rule> = Rule::ALL.iter().copied().collect();
     let missing: Vec<_> = all.difference(&book.shown).collect();
     assert!(missing.is_empty(), "no wrong call shown for {missing:?}");
@@ -113,7 +117,7 @@ async fn tokens(book: &mut Book) {
     let cases = [
         (Rule::AuthScheme, good.replacen("JWT", "jwt", 1)),
         (Rule::AuthScheme, good.replacen("JWT ", "JWT", 1)),
-        (Rule::AuthScheme, "Basic YTpi".to_owned()),
+        (Rule::AuthScheme, "Digest YTpi".to_owned()),
         (Rule::BearerToken, good.replacen("JWT", "Bearer", 1)),
         (Rule::JwtMalformed, "JWT a.b".to_owned()),
         (Rule::JwtMalformed, "JWT e30.e30.***".to_owned()),
@@ -222,9 +226,8 @@ async fn requests(book: &mut Book) {
     book.expect(Rule::LiteralBrace, 400, got, "braces");
     for target in [
         "/2.0/addons",
-        "/2.0/repositories",
         "/2.0/repositories/acme//shop",
-        "/2.0/user",
+        "/2.0/user/nothing",
         "/2.0",
     ] {
         let got = book.kit.send("GET", target, None).await.status().as_u16();
@@ -504,6 +507,8 @@ async fn installs(book: &mut Book) {
         }
         request.send()
     };
+    let got = form(book, None, "scope=issue").await.unwrap().status();
+    book.expect(Rule::TokenRequest, 400, got.as_u16(), "no grant");
     let got = form(book, None, "grant_type=password")
         .await
         .unwrap()

@@ -1,6 +1,8 @@
 //! `/_sandbox/…`: what a test or a person tells the sandbox, and what it tells them. No
 //! credential is asked; the sandbox is for development only.
 
+mod access;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use crate::limits::RateLimit;
 use crate::model::{Subject, Tracker};
 use crate::pages;
 use crate::reply::{Outcome, Reply};
-use crate::setup::{CommitRequest, NewRepository, NewToken, NewUser, NewWorkspace};
+use crate::setup::{CommitRequest, NewBulk, NewRepository, NewToken, NewUser, NewWorkspace};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +120,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             let clone = core.web(&format!("/{name}.git"));
             created(&json!({"uuid": made.uuid, "full_name": name, "clone": clone}))
         }
+        ("POST", "repos/bulk") => {
+            core.create_bulk(&body::<NewBulk>(call)?).map_err(bad)?;
+            Ok(Reply::empty(204))
+        }
         ("POST", "tracker") => {
             let set = body::<SetTracker>(call)?;
             core.set_tracker(&set.repo, set.tracker).map_err(bad)?;
@@ -135,7 +141,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
             created(&json!({"access_token": token.expose()}))
         }
         ("POST", "clock") => set_clock(core, call),
-        _ => connect(core, call, path).await,
+        _ => match access::serve(core, call, path) {
+            Some(outcome) => outcome,
+            None => connect(core, call, path).await,
+        },
     }
 }
 
@@ -262,6 +271,7 @@ fn state(core: &Core) -> Value {
         let repositories: Vec<Value> = state
             .repositories
             .iter()
+            .filter(|r| !r.synthetic)
             .map(|r| {
                 json!({
                     "uuid": r.uuid, "full_name": state.full_name(r), "tracker": r.tracker,
@@ -294,7 +304,8 @@ fn state(core: &Core) -> Value {
             .collect();
         json!({
             "workspaces": state.workspaces, "users": state.users, "repositories": repositories,
-            "hooks": hooks, "installs": installs, "apps": state.apps,
+            "hooks": hooks, "installs": installs, "apps": state.apps, "bulks": state.bulks,
+            "members": state.members,
         })
     })
 }

@@ -1,0 +1,26 @@
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// A webhook of Data Center; it belongs to one repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DcHook {
+    /// From 1, unique in the sandbox.
+    pub id: u64,
+    /// Uuid of the repository.
+    pub repository: String,
+    /// Shown to people.
+    pub name: String,
+    /// Where deliveries go.
+    pub url: String,
+    /// Inactive hooks get nothing.
+    pub active: bool,
+    /// Event keys.
+    pub events: Vec<String>,
+    /// Signs deliveries.
+    pub secret: Option<Secret>,
+    /// Milliseconds since 1970.
+    pub created: i64,
+    /// Milliseconds since 1970.
+    pub updated: i64,
+}
