@@ -1,8 +1,8 @@
 //! The table of API paths: the only place that writes an API path, and the only one that encodes a
 //! value into it (sentry.md §15.1, bitbucket.md §3.2, §4.6, §7).
 //!
-//! [`rows`] holds one row per published path with its methods, scopes and end of life. Two fronts read
-//! it: [`BitbucketApiPath`] for the calls that the product makes itself, and [`Operation`] with
+//! The `rows` hold one row per published path with its methods, scopes and end of life. Two fronts read
+//! them: [`BitbucketApiPath`] for the calls that the product makes itself, and [`Operation`] with
 //! [`find`] for calls that somebody else describes, by name and values or by method and path.
 
 use std::borrow::Cow;

@@ -255,11 +255,6 @@ impl Operation {
         self.action.classic.split_whitespace()
     }
 
-    /// The classic scopes as one text, separated by spaces; empty if none is needed.
-    pub const fn scope_text(&self) -> &'static str {
-        self.action.classic
-    }
-
     /// Granular scopes that are needed, all of them, with the suffix `:bitbucket` (API tokens, Forge;
     /// bitbucket.md §6). None on Data Center, and none where only Connect or nobody may call.
     pub fn granular_scopes(&self) -> impl Iterator<Item = String> + use<> {
