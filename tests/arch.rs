@@ -353,6 +353,16 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         &["src/bitbucket/paths.rs"],
         "API paths stand in the path table",
     ),
+    (
+        "\"/repositories/",
+        &["src/bitbucket/paths/rows/"],
+        "API paths stand in the path table",
+    ),
+    (
+        "\"/rest/",
+        &["src/bitbucket/paths/rows/"],
+        "API paths stand in the path table",
+    ),
     ("block_in_place", &[], "it panics inside an actix handler"),
     (
         "println!",

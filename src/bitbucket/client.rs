@@ -104,7 +104,7 @@ impl Client {
             .render()
             .map_err(|error| Error::from_path(method, name, error))?;
         call.path
-            .scope(method)
+            .operation(method)
             .ok_or_else(|| bad("the path table does not list this method"))?;
         let path = format!("{}{rendered}", self.base.path().trim_end_matches('/'));
         let mut url = self.base.clone();

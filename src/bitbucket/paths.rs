@@ -1,155 +1,93 @@
-//! The table of API paths. The only place that writes `/2.0/`, and the only place that encodes a
-//! value into a path (sentry.md §15.1, bitbucket.md §3.2 and §4.6).
+//! The table of API paths: the only place that writes an API path, and the only one that encodes a
+//! value into it (sentry.md §15.1, bitbucket.md §3.2, §4.6, §7).
+//!
+//! The `rows` hold one row per published path with its methods, scopes and end of life. Two fronts read
+//! them: [`BitbucketApiPath`] for the calls that the product makes itself, and [`Operation`] with
+//! [`find`] for calls that somebody else describes, by name and values or by method and path.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 
 use crate::atlassian::lifecycle::BracedUuid;
 
-/// What every path starts with; `next` links must start with it too.
+mod encode;
+mod operation;
+mod route;
+mod rows;
+
+pub use encode::Rule;
+pub use operation::{Deprecation, Operation, Resource, Surface};
+pub use route::{Params, Route, find};
+use rows::{addon, commits, hooks, issues, repositories, source, workspaces};
+
+/// What every path of Bitbucket Cloud starts with; `next` links must start with it too.
 pub const API_PREFIX: &str = "/2.0/";
 
-/// Everything but unreserved characters: braces, slashes in branch names, spaces, `%`.
-const IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const CLOUD_ROOT: &str = "/2.0";
 
-/// One row of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// Stable name, used in logs and metrics.
-    pub name: &'static str,
-    /// Template with `{placeholders}`; `{repo}` stands for two segments.
-    pub template: &'static str,
-    /// Methods, each with the classic scope it needs (empty: none).
-    pub operations: &'static [(&'static str, &'static str)],
+/// Why there is no path, or no operation for one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// No row has an operation of that name.
+    #[error("there is no API operation named {name:?}")]
+    UnknownOperation {
+        /// As given.
+        name: String,
+    },
+    /// No row has a path like it.
+    #[error("the API has no such path")]
+    NoSuchPath,
+    /// A row has the path, but not the method.
+    #[error("{resource} takes only {allowed}")]
+    MethodNotAllowed {
+        /// Name of the row.
+        resource: &'static str,
+        /// Its methods, separated by commas.
+        allowed: String,
+    },
+    /// With query or fragment, a broken escape, or bytes that are not UTF-8.
+    #[error("the path is not percent-encoded UTF-8 alone")]
+    Malformed,
+    /// The template has no such placeholder.
+    #[error("{resource} has no parameter {parameter:?}")]
+    UnknownParameter {
+        /// Name of the row.
+        resource: &'static str,
+        /// As given.
+        parameter: String,
+    },
+    /// A placeholder got no value.
+    #[error("{resource} needs the parameter {parameter}")]
+    Missing {
+        /// Name of the row.
+        resource: &'static str,
+        /// The placeholder.
+        parameter: &'static str,
+    },
+    /// The value cannot stand in its place.
+    #[error("{parameter} must be {expected}")]
+    Invalid {
+        /// The placeholder.
+        parameter: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// The values spell another path of the API.
+    #[error("with these values {resource} would be read as {read_as}")]
+    Ambiguous {
+        /// Name of the row.
+        resource: &'static str,
+        /// Name of the row that the server would choose.
+        read_as: &'static str,
+    },
 }
 
-const ADDONS: Row = Row {
-    name: "addons",
-    template: "/2.0/addon",
-    operations: &[("PUT", ""), ("DELETE", "")],
+const NOT_A_REPOSITORY: PathError = PathError::Invalid {
+    parameter: "repository",
+    expected: "`workspace/slug`, each a segment of a path",
 };
-const WORKSPACE: Row = Row {
-    name: "workspace",
-    template: "/2.0/workspaces/{workspace}",
-    operations: &[("GET", "")],
-};
-const WORKSPACE_HOOKS: Row = Row {
-    name: "workspace_hooks",
-    template: "/2.0/workspaces/{workspace}/hooks",
-    operations: &[("GET", "webhook"), ("POST", "webhook")],
-};
-const REPOSITORIES: Row = Row {
-    name: "repositories",
-    template: "/2.0/repositories/{workspace}",
-    operations: &[("GET", "repository")],
-};
-const REPOSITORY: Row = Row {
-    name: "repository",
-    template: "/2.0/repositories/{repo}",
-    operations: &[("GET", "repository")],
-};
-const REPOSITORY_HOOKS: Row = Row {
-    name: "repository_hooks",
-    template: "/2.0/repositories/{repo}/hooks",
-    operations: &[("GET", "webhook"), ("POST", "webhook")],
-};
-const REPOSITORY_HOOK: Row = Row {
-    name: "repository_hook",
-    template: "/2.0/repositories/{repo}/hooks/{uid}",
-    operations: &[
-        ("GET", "webhook"),
-        ("PUT", "webhook"),
-        ("DELETE", "webhook"),
-    ],
-};
-const COMMITS: Row = Row {
-    name: "commits",
-    template: "/2.0/repositories/{repo}/commits",
-    operations: &[("GET", "repository")],
-};
-const REPOSITORY_COMMITS: Row = Row {
-    name: "repository_commits",
-    template: "/2.0/repositories/{repo}/commits/{revision}",
-    operations: &[("GET", "repository")],
-};
-const COMMIT: Row = Row {
-    name: "commit",
-    template: "/2.0/repositories/{repo}/commit/{commit}",
-    operations: &[("GET", "repository")],
-};
-const REPOSITORY_DIFF: Row = Row {
-    name: "repository_diff",
-    template: "/2.0/repositories/{repo}/diff/{spec}",
-    operations: &[("GET", "repository")],
-};
-const DIFFSTAT: Row = Row {
-    name: "diffstat",
-    template: "/2.0/repositories/{repo}/diffstat/{spec}",
-    operations: &[("GET", "repository")],
-};
-const BRANCHES: Row = Row {
-    name: "branches",
-    template: "/2.0/repositories/{repo}/refs/branches",
-    operations: &[("GET", "repository")],
-};
-const BRANCH: Row = Row {
-    name: "branch",
-    template: "/2.0/repositories/{repo}/refs/branches/{name}",
-    operations: &[("GET", "repository")],
-};
-const SOURCE: Row = Row {
-    name: "source",
-    template: "/2.0/repositories/{repo}/src/{sha}/{path}",
-    operations: &[("GET", "repository")],
-};
-const ISSUES: Row = Row {
-    name: "issues",
-    template: "/2.0/repositories/{repo}/issues",
-    operations: &[("GET", "issue"), ("POST", "issue:write")],
-};
-const ISSUE: Row = Row {
-    name: "issue",
-    template: "/2.0/repositories/{repo}/issues/{issue_id}",
-    operations: &[("GET", "issue"), ("PUT", "issue:write")],
-};
-const ISSUE_COMMENTS: Row = Row {
-    name: "issue_comments",
-    template: "/2.0/repositories/{repo}/issues/{issue_id}/comments",
-    operations: &[("GET", "issue"), ("POST", "issue:write")],
-};
-
-/// Every row. [`BitbucketApiPath`] has one variant for each.
-pub const TABLE: [Row; 18] = [
-    ADDONS,
-    WORKSPACE,
-    WORKSPACE_HOOKS,
-    REPOSITORIES,
-    REPOSITORY,
-    REPOSITORY_HOOKS,
-    REPOSITORY_HOOK,
-    COMMITS,
-    REPOSITORY_COMMITS,
-    COMMIT,
-    REPOSITORY_DIFF,
-    DIFFSTAT,
-    BRANCHES,
-    BRANCH,
-    SOURCE,
-    ISSUES,
-    ISSUE,
-    ISSUE_COMMENTS,
-];
-
-/// A value that cannot stand in a path: empty, a dot segment, or with control characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is empty or holds characters that cannot stand in an API path")]
-pub struct PathError(pub &'static str);
 
 /// A repository as paths name it: `workspace/slug`, or by uuid, which survives renames.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -161,11 +99,9 @@ pub struct RepoRef {
 impl RepoRef {
     /// From `workspace/slug`; each part may also be a uuid in braces.
     pub fn from_full_name(full_name: &str) -> Result<Self, PathError> {
-        let (workspace, repo) = full_name.split_once('/').ok_or(PathError("repository"))?;
-        check_segment("workspace", workspace)?;
-        check_segment("repository", repo)?;
-        if repo.contains('/') {
-            return Err(PathError("repository"));
+        let (workspace, repo) = full_name.split_once('/').ok_or(NOT_A_REPOSITORY)?;
+        if !Rule::Segment.allows(workspace) || !Rule::Segment.allows(repo) || repo.contains('/') {
+            return Err(NOT_A_REPOSITORY);
         }
         Ok(Self {
             workspace: workspace.to_owned(),
@@ -247,95 +183,81 @@ pub enum BitbucketApiPath<'a> {
     IssueComments { repo: &'a RepoRef, issue_id: u64 },
 }
 
-impl BitbucketApiPath<'_> {
+impl<'a> BitbucketApiPath<'a> {
     /// The row of the table.
-    pub const fn row(&self) -> &'static Row {
+    pub const fn row(&self) -> &'static Resource {
         match self {
-            Self::Addons => &ADDONS,
-            Self::Workspace { .. } => &WORKSPACE,
-            Self::WorkspaceHooks { .. } => &WORKSPACE_HOOKS,
-            Self::Repositories { .. } => &REPOSITORIES,
-            Self::Repository { .. } => &REPOSITORY,
-            Self::RepositoryHooks { .. } => &REPOSITORY_HOOKS,
-            Self::RepositoryHook { .. } => &REPOSITORY_HOOK,
-            Self::Commits { .. } => &COMMITS,
-            Self::RepositoryCommits { .. } => &REPOSITORY_COMMITS,
-            Self::Commit { .. } => &COMMIT,
-            Self::RepositoryDiff { .. } => &REPOSITORY_DIFF,
-            Self::Diffstat { .. } => &DIFFSTAT,
-            Self::Branches { .. } => &BRANCHES,
-            Self::Branch { .. } => &BRANCH,
-            Self::Source { .. } => &SOURCE,
-            Self::Issues { .. } => &ISSUES,
-            Self::Issue { .. } => &ISSUE,
-            Self::IssueComments { .. } => &ISSUE_COMMENTS,
+            Self::Addons => &addon::ADDONS,
+            Self::Workspace { .. } => &workspaces::WORKSPACE,
+            Self::WorkspaceHooks { .. } => &hooks::WORKSPACE_HOOKS,
+            Self::Repositories { .. } => &repositories::REPOSITORIES,
+            Self::Repository { .. } => &repositories::REPOSITORY,
+            Self::RepositoryHooks { .. } => &hooks::REPOSITORY_HOOKS,
+            Self::RepositoryHook { .. } => &hooks::REPOSITORY_HOOK,
+            Self::Commits { .. } => &commits::COMMITS,
+            Self::RepositoryCommits { .. } => &commits::REPOSITORY_COMMITS,
+            Self::Commit { .. } => &commits::COMMIT,
+            Self::RepositoryDiff { .. } => &commits::REPOSITORY_DIFF,
+            Self::Diffstat { .. } => &commits::DIFFSTAT,
+            Self::Branches { .. } => &source::BRANCHES,
+            Self::Branch { .. } => &source::BRANCH,
+            Self::Source { .. } => &source::SOURCE,
+            Self::Issues { .. } => &issues::ISSUES,
+            Self::Issue { .. } => &issues::ISSUE,
+            Self::IssueComments { .. } => &issues::ISSUE_COMMENTS,
         }
     }
 
     /// Name of the row.
     pub const fn name(&self) -> &'static str {
-        self.row().name
+        self.row().name()
     }
 
-    /// The classic scope that `method` needs here; `None` if the table does not know the method.
-    pub fn scope(&self, method: &Method) -> Option<&'static str> {
-        self.row()
-            .operations
-            .iter()
-            .find(|(known, _)| *known == method.as_str())
-            .map(|(_, scope)| *scope)
+    /// The operation of a method; `None` if the table does not know the method.
+    pub fn operation(&self, method: &Method) -> Option<Operation> {
+        self.row().operation(method)
     }
 
-    /// The encoded path. Dot segments are refused, because URL parsers would resolve them and the
-    /// call would reach another resource.
+    /// The encoded path; see [`Resource::render`].
     pub fn render(&self) -> Result<String, PathError> {
-        let template = self.row().template;
-        let mut text = String::with_capacity(template.len() + 64);
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (placeholder, after) = after.split_once('}').unwrap_or((after, ""));
-            text.push_str(before);
-            self.push_value(&mut text, placeholder)?;
-            rest = after;
-        }
-        text.push_str(rest);
-        Ok(text)
+        self.row().render(&self.params())
     }
 
-    fn push_value(&self, text: &mut String, placeholder: &str) -> Result<(), PathError> {
-        match (placeholder, *self) {
-            (
-                "workspace",
-                Self::Workspace { workspace }
-                | Self::WorkspaceHooks { workspace }
-                | Self::Repositories { workspace },
-            ) => push_segment(text, "workspace", workspace),
-            ("repo", _) => {
-                let repo = self.repo().ok_or(PathError("repository"))?;
-                push_segment(text, "workspace", &repo.workspace)?;
-                text.push('/');
-                push_segment(text, "repository", &repo.repo)
-            }
-            ("uid", Self::RepositoryHook { uid, .. }) => push_segment(text, "hook", uid),
-            ("revision", Self::RepositoryCommits { revision, .. }) => {
-                push_segment(text, "revision", revision)
-            }
-            ("commit", Self::Commit { commit, .. }) => push_segment(text, "commit", commit),
-            ("spec", Self::RepositoryDiff { spec, .. } | Self::Diffstat { spec, .. }) => {
-                push_segment(text, "diff spec", spec)
-            }
-            ("name", Self::Branch { name, .. }) => push_segment(text, "branch", name),
-            ("sha", Self::Source { sha, .. }) => push_segment(text, "revision", sha),
-            ("path", Self::Source { path, .. }) => push_file_path(text, path),
-            ("issue_id", Self::Issue { issue_id, .. } | Self::IssueComments { issue_id, .. }) => {
-                text.push_str(&issue_id.to_string());
-                Ok(())
-            }
-            _ => Err(PathError("placeholder")),
+    fn params(&self) -> Vec<(&'static str, Cow<'a, str>)> {
+        let mut params = Vec::with_capacity(4);
+        if let Some(repo) = self.repo() {
+            params.push(("workspace", Cow::Borrowed(repo.workspace())));
+            params.push(("repo_slug", Cow::Borrowed(repo.repo())));
         }
+        match *self {
+            Self::Workspace { workspace }
+            | Self::WorkspaceHooks { workspace }
+            | Self::Repositories { workspace } => params.push(("workspace", workspace.into())),
+            Self::RepositoryHook { uid, .. } => params.push(("uid", uid.into())),
+            Self::RepositoryCommits { revision, .. } => params.push(("revision", revision.into())),
+            Self::Commit { commit, .. } => params.push(("commit", commit.into())),
+            Self::RepositoryDiff { spec, .. } | Self::Diffstat { spec, .. } => {
+                params.push(("spec", spec.into()));
+            }
+            Self::Branch { name, .. } => params.push(("name", name.into())),
+            Self::Source { sha, path, .. } => {
+                params.push(("commit", sha.into()));
+                params.push(("path", path.into()));
+            }
+            Self::Issue { issue_id, .. } | Self::IssueComments { issue_id, .. } => {
+                params.push(("issue_id", issue_id.to_string().into()));
+            }
+            Self::Addons
+            | Self::Repository { .. }
+            | Self::RepositoryHooks { .. }
+            | Self::Commits { .. }
+            | Self::Branches { .. }
+            | Self::Issues { .. } => {}
+        }
+        params
     }
 
-    const fn repo(&self) -> Option<&RepoRef> {
+    const fn repo(&self) -> Option<&'a RepoRef> {
         match self {
             Self::Addons
             | Self::Workspace { .. }
@@ -359,33 +281,11 @@ impl BitbucketApiPath<'_> {
     }
 }
 
-fn check_segment(what: &'static str, value: &str) -> Result<(), PathError> {
-    if value.is_empty() || value == "." || value == ".." || value.chars().any(char::is_control) {
-        return Err(PathError(what));
-    }
-    Ok(())
-}
-
-fn push_segment(text: &mut String, what: &'static str, value: &str) -> Result<(), PathError> {
-    check_segment(what, value)?;
-    text.extend(utf8_percent_encode(value, IN_SEGMENT));
-    Ok(())
-}
-
-/// Keeps slashes; the root is the empty path, which leaves the trailing slash it needs.
-fn push_file_path(text: &mut String, path: &str) -> Result<(), PathError> {
-    if path.is_empty() {
-        return Ok(());
-    }
-    for (index, segment) in path.split('/').enumerate() {
-        if index > 0 {
-            text.push('/');
-        }
-        push_segment(text, "file path", segment)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[path = "paths_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod route_tests;
+#[cfg(test)]
+mod table_tests;

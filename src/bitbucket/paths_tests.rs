@@ -1,50 +1,12 @@
-//! The table against the published API, and the encoding of values.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
+//! The typed front: its rows, and the encoding of its values.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use proptest::prelude::*;
-use serde::Deserialize;
 use url::Url;
 
 use super::*;
-
-#[derive(Deserialize)]
-struct Operation {
-    scopes: Vec<String>,
-}
-
-type Api = BTreeMap<String, BTreeMap<String, Operation>>;
-
-fn api() -> Api {
-    let published: Api =
-        serde_json::from_str(include_str!("../../tests/fixtures/bitbucket-api.json")).unwrap();
-    published
-        .into_iter()
-        .map(|(path, operations)| (shape(&format!("/2.0{path}")), operations))
-        .collect()
-}
-
-/// The path with nameless placeholders, because names differ between us and the document.
-fn shape(template: &str) -> String {
-    let template = template.replace("{repo}", "{workspace}/{repo_slug}");
-    template
-        .split('/')
-        .map(|segment| {
-            if segment.starts_with('{') && segment.ends_with('}') {
-                "{}"
-            } else {
-                segment
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("/")
-}
 
 fn repo() -> RepoRef {
     RepoRef::from_full_name("acme/shop").unwrap()
@@ -89,72 +51,69 @@ fn every_path(repo: &RepoRef) -> Vec<BitbucketApiPath<'_>> {
 }
 
 #[test]
-fn every_row_is_published_with_its_methods_and_scopes() {
-    let api = api();
-    for row in TABLE {
-        let published = api
-            .get(&shape(row.template))
-            .unwrap_or_else(|| panic!("{} is not published", row.template));
-        assert!(!row.operations.is_empty(), "{}", row.name);
-        for (method, scope) in row.operations {
-            let operation = published
-                .get(*method)
-                .unwrap_or_else(|| panic!("{method} {} is not published", row.name));
-            let expected: Vec<String> = scope.split_terminator('+').map(str::to_owned).collect();
-            assert_eq!(operation.scopes, expected, "{method} {}", row.name);
-        }
-    }
-}
-
-#[test]
-fn every_variant_has_its_own_row_and_every_row_a_variant() {
+fn every_variant_has_its_own_row() {
     let repo = repo();
-    let names: HashSet<&str> = every_path(&repo)
-        .iter()
-        .map(BitbucketApiPath::name)
-        .collect();
-    let rows: HashSet<&str> = TABLE.iter().map(|row| row.name).collect();
-    assert_eq!(names, rows);
-    assert_eq!(rows.len(), TABLE.len());
-    for path in every_path(&repo) {
+    let paths = every_path(&repo);
+    let names: HashSet<&str> = paths.iter().map(BitbucketApiPath::name).collect();
+    assert_eq!(names.len(), paths.len());
+    for path in paths {
         let rendered = path.render().unwrap();
         assert!(
             rendered.starts_with(API_PREFIX) && !rendered.contains('{'),
             "{rendered}"
         );
-        let method: Method = path.row().operations[0].0.parse().unwrap();
-        assert_eq!(path.scope(&method), Some(path.row().operations[0].1));
-        assert_eq!(path.scope(&Method::PATCH), None);
+        let operation = path.row().operations().next().unwrap();
+        assert_eq!(path.operation(operation.method()), Some(operation));
+        assert_eq!(path.operation(&Method::PATCH), None);
+        let found = find(Surface::Cloud, operation.method(), &rendered).unwrap();
+        assert_eq!(found.operation, operation);
     }
 }
 
-/// The names of sentry.md §15.1, with `addons` put right.
+/// The names of sentry.md §15.1, with `addons` put right. `{repo}` there is workspace and slug, and
+/// `{sha}` is the commit.
 #[test]
 fn the_names_that_integrations_know() {
     let names = [
-        ("issue", "/2.0/repositories/{repo}/issues/{issue_id}"),
-        ("issues", "/2.0/repositories/{repo}/issues"),
+        (
+            "issue",
+            "/2.0/repositories/{workspace}/{repo_slug}/issues/{issue_id}",
+        ),
+        ("issues", "/2.0/repositories/{workspace}/{repo_slug}/issues"),
         (
             "issue_comments",
-            "/2.0/repositories/{repo}/issues/{issue_id}/comments",
+            "/2.0/repositories/{workspace}/{repo_slug}/issues/{issue_id}/comments",
         ),
-        ("repository", "/2.0/repositories/{repo}"),
+        ("repository", "/2.0/repositories/{workspace}/{repo_slug}"),
         ("repositories", "/2.0/repositories/{workspace}"),
         (
             "repository_commits",
-            "/2.0/repositories/{repo}/commits/{revision}",
+            "/2.0/repositories/{workspace}/{repo_slug}/commits/{revision}",
         ),
-        ("repository_diff", "/2.0/repositories/{repo}/diff/{spec}"),
-        ("repository_hook", "/2.0/repositories/{repo}/hooks/{uid}"),
-        ("repository_hooks", "/2.0/repositories/{repo}/hooks"),
+        (
+            "repository_diff",
+            "/2.0/repositories/{workspace}/{repo_slug}/diff/{spec}",
+        ),
+        (
+            "repository_hook",
+            "/2.0/repositories/{workspace}/{repo_slug}/hooks/{uid}",
+        ),
+        (
+            "repository_hooks",
+            "/2.0/repositories/{workspace}/{repo_slug}/hooks",
+        ),
         ("addons", "/2.0/addon"),
-        ("source", "/2.0/repositories/{repo}/src/{sha}/{path}"),
+        (
+            "source",
+            "/2.0/repositories/{workspace}/{repo_slug}/src/{commit}/{path}",
+        ),
     ];
     for (name, template) in names {
         assert!(
-            TABLE
-                .iter()
-                .any(|row| row.name == name && row.template == template),
+            Resource::all().any(|row| {
+                row.name() == name
+                    && format!("{}{}", row.surface().root(), row.template()) == template
+            }),
             "{name}"
         );
     }
@@ -255,7 +214,10 @@ fn values_that_would_change_the_path_are_refused() {
                 path
             }
             .render(),
-            Err(PathError("file path")),
+            Err(PathError::Invalid {
+                parameter: "path",
+                expected: Rule::Root.expected()
+            }),
             "{path:?}"
         );
     }
