@@ -12,11 +12,15 @@ use tracebucket::kit::jobs;
 use crate::support::world::{World, git};
 use crate::support::{Backend, client};
 
+/// In the words of Bitbucket: they stand in the pictures.
 fn refusal(status: u16) -> Action {
+    let body = json!({ "type": "error", "error": {
+        "message": "Your credentials lack one or more required privilege scopes.",
+    } });
     Action::Status {
         status,
         retry_after: None,
-        body: None,
+        body: Some(body.to_string()),
     }
 }
 
@@ -70,8 +74,8 @@ async fn refused_tickets(world: &World) -> String {
     id
 }
 
-/// One repository that Bitbucket lost, one whose webhook it refuses.
-async fn broken_repositories(world: &World) {
+/// Two more repositories; Bitbucket refuses the webhook of the second. Answers the first, for Bitbucket to lose.
+async fn broken_repositories(world: &World) -> links::RepoId {
     let (t, org) = (&world.t, world.tenant.org.id);
     let mut rows = Vec::new();
     for slug in ["old-shop", "locked"] {
@@ -88,7 +92,6 @@ async fn broken_repositories(world: &World) {
         ));
     }
     t.run_jobs().await;
-    links::repository_gone(&t.app, org, rows[0]).await.unwrap();
     world
         .bitbucket
         .add_fault(Fault::always("GET", "/hooks", refusal(403)));
@@ -97,6 +100,7 @@ async fn broken_repositories(world: &World) {
         .unwrap();
     t.run_jobs().await;
     world.bitbucket.clear_faults();
+    rows[0]
 }
 
 /// A push whose body is not kept any more.
@@ -142,8 +146,8 @@ async fn pages_that_are_empty_over_gone_or_refused() {
     let over = group(&world, "ZeroDivisionError", "division by zero").await;
     sql(&world, "DELETE FROM events").await;
     let refused = refused_tickets(&world).await;
-    broken_repositories(&world).await;
     let delivery = old_delivery(&world).await;
+    let lost = broken_repositories(&world).await;
     let ready = waiting_job(&world, &refused).await;
     let dead = waiting_job(&world, &over).await;
     sql(
@@ -153,6 +157,11 @@ async fn pages_that_are_empty_over_gone_or_refused() {
          WHERE id = (SELECT max(id) FROM jobs)",
     )
     .await;
+    // The last thing that happens: a job that lists the workspace would find it again.
+    let org = world.tenant.org.id;
+    links::repository_gone(&world.t.app, org, lost)
+        .await
+        .unwrap();
     let connection = format!("/o/acme/connections/{}/", world.integration);
     let gone = "does not have this repository any more";
     let pages = [
