@@ -105,6 +105,11 @@ fn back_to(slug: &str, link: LinkId, back: &str) -> String {
     }
 }
 
+/// Where the row's form came from, with what became of it.
+fn row_done(app: &App, slug: &str, link: LinkId, form: &RowForm, flash: &Flash) -> HttpResponse {
+    redirect_with(app, &back_to(slug, link, &form.back), flash)
+}
+
 /// Registers the hook of a repository again.
 ///
 /// # Errors
@@ -121,11 +126,7 @@ pub async fn repair(
         "The webhook of {} is being set up again.",
         repo.name
     ));
-    Ok(redirect_with(
-        &app,
-        &back_to(&access.org.slug, link, &form.0.back),
-        &flash,
-    ))
+    Ok(row_done(&app, &access.org.slug, link, &form.0, &flash))
 }
 
 /// Makes a new secret for the hook of a repository.
@@ -144,11 +145,7 @@ pub async fn rotate(
         "The webhook of {} gets a new secret; the old one is good for another hour.",
         repo.name
     ));
-    Ok(redirect_with(
-        &app,
-        &back_to(&access.org.slug, link, &form.0.back),
-        &flash,
-    ))
+    Ok(row_done(&app, &access.org.slug, link, &form.0, &flash))
 }
 
 /// Removes a repository from use.
@@ -167,11 +164,7 @@ pub async fn remove(
         "{} is removed. Its commits and tickets stay.",
         repo.name
     ));
-    Ok(redirect_with(
-        &app,
-        &back_to(&access.org.slug, link, &form.0.back),
-        &flash,
-    ))
+    Ok(row_done(&app, &access.org.slug, link, &form.0, &flash))
 }
 
 /// The repository of the path, if it belongs to the connection of the path.

@@ -21,7 +21,7 @@ use crate::kit::cache::FreshCache;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{Sealer, Secret, random_hex};
 use crate::kit::db::{Conn, Fold, Tx};
-use crate::kit::jobs::enqueue;
+use crate::kit::jobs::{enqueue, enqueue_at};
 
 /// By this text people recognise our hook in Bitbucket.
 const DESCRIPTION: &str = "tracebucket-repo-hook";
@@ -55,16 +55,19 @@ pub(super) fn delivery_url(app: &App, org: OrgId) -> String {
     ))
 }
 
-/// Gives a repository a secret if it has none and asks for its hook; part of the write that makes it active.
+/// Gives a repository a secret if it has none and enqueues the job that registers its hook, due at `run_at`; part of
+/// the write that makes it active.
 pub(super) fn want(
     tx: &mut Tx<'_>,
     sealer: &Sealer,
-    org: OrgId,
-    repo: RepoId,
+    hook: &EnsureHook,
+    run_at: Micros,
     now: Micros,
 ) -> AppResult<()> {
-    let sealed = sealer.seal(&seal_context(repo), random_hex(SECRET_BYTES).as_bytes());
-    Ok(store::want_hook(tx, org, repo, &sealed, now)?)
+    let secret = random_hex(SECRET_BYTES);
+    let sealed = sealer.seal(&seal_context(hook.repo), secret.as_bytes());
+    store::want_hook(tx, hook.org, hook.repo, &sealed, now)?;
+    Ok(enqueue_at(tx, hook, run_at, now)?)
 }
 
 /// Registers the hook of a repository, or brings the existing one up to date, secret included. Safe to repeat:
@@ -263,16 +266,12 @@ pub async fn repair_hook(app: &App, org: OrgId, id: RepoId, actor: &str) -> AppR
         .db
         .write(move |tx| {
             let (repo, link) = in_use(tx, org, id)?;
-            want(tx, &sealer, org, id, now)?;
-            enqueue(
-                tx,
-                &EnsureHook {
-                    org,
-                    repo: id,
-                    link,
-                },
-                now,
-            )?;
+            let hook = EnsureHook {
+                org,
+                repo: id,
+                link,
+            };
+            want(tx, &sealer, &hook, now, now)?;
             audit::record(
                 tx,
                 Some(org),

@@ -22,7 +22,7 @@ use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::Sealer;
 use crate::kit::db::Tx;
-use crate::kit::jobs::{cancel, enqueue, enqueue_at};
+use crate::kit::jobs::{cancel, enqueue};
 
 /// Longest name or address of a repository that is stored.
 pub(super) const MAX_NAME: usize = 200;
@@ -203,17 +203,12 @@ pub(super) fn take(
 ) -> AppResult<Taken> {
     let taken = store::take_repo(tx, link.org_id, link.id, facts, now)?;
     if let Taken::Revived(repo) | Taken::Adopted(repo) | Taken::Inserted(repo) = &taken {
-        hooks::want(tx, sealer, link.org_id, repo.id, now)?;
-        enqueue_at(
-            tx,
-            &EnsureHook {
-                org: link.org_id,
-                repo: repo.id,
-                link: link.id,
-            },
-            hook_at,
-            now,
-        )?;
+        let hook = EnsureHook {
+            org: link.org_id,
+            repo: repo.id,
+            link: link.id,
+        };
+        hooks::want(tx, sealer, &hook, hook_at, now)?;
     }
     Ok(taken)
 }
@@ -393,16 +388,12 @@ pub(super) async fn edit(
             match (status == repo.status, status, repo.link_id) {
                 (false, RepoStatus::Hidden, _) => drop_hook(tx, &repo, now)?,
                 (false, RepoStatus::Active, Some(link)) => {
-                    hooks::want(tx, &sealer, org, id, now)?;
-                    enqueue(
-                        tx,
-                        &EnsureHook {
-                            org,
-                            repo: id,
-                            link,
-                        },
-                        now,
-                    )?;
+                    let hook = EnsureHook {
+                        org,
+                        repo: id,
+                        link,
+                    };
+                    hooks::want(tx, &sealer, &hook, now, now)?;
                 }
                 _ => {}
             }
@@ -460,16 +451,12 @@ pub(super) async fn relink(
                 return Err(LinkError::Exists);
             }
             let repo = store::write_repo(tx, org, id, link, &facts, now)?;
-            hooks::want(tx, &sealer, org, id, now)?;
-            enqueue(
-                tx,
-                &EnsureHook {
-                    org,
-                    repo: id,
-                    link,
-                },
-                now,
-            )?;
+            let hook = EnsureHook {
+                org,
+                repo: id,
+                link,
+            };
+            hooks::want(tx, &sealer, &hook, now, now)?;
             let data = json!({ "repository": repo.name, "integration": link });
             audit::record(
                 tx,

@@ -18,7 +18,6 @@ use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::Sealer;
 use crate::kit::db::Tx;
-use crate::kit::jobs::enqueue;
 
 /// Adopts repositories that releases know, brings the link's own up to date, and asks for every hook. One list
 /// call over all pages, and none when there is nothing to look up.
@@ -87,16 +86,12 @@ fn bring_up_to_date(
     match store::find_repo_by_external(tx, org, &facts.external_id)? {
         Some(repo) if repo.link_id == Some(link.id) && repo.status == RepoStatus::Active => {
             store::refresh_repo(tx, org, repo.id, facts, now)?;
-            hooks::want(tx, sealer, org, repo.id, now)?;
-            enqueue(
-                tx,
-                &EnsureHook {
-                    org,
-                    repo: repo.id,
-                    link: link.id,
-                },
-                now,
-            )?;
+            let hook = EnsureHook {
+                org,
+                repo: repo.id,
+                link: link.id,
+            };
+            hooks::want(tx, sealer, &hook, now, now)?;
             Ok(false)
         }
         // It is back.

@@ -351,14 +351,7 @@ pub async fn create_page(
         access: &access,
         signed_in: &signed_in,
     };
-    page.render(
-        Action::Create,
-        chosen.link(),
-        None,
-        Wrong::default(),
-        StatusCode::OK,
-    )
-    .await
+    page.first(Action::Create, &chosen).await
 }
 
 /// `GET …/tickets/link/`: the form that links a ticket.
@@ -378,14 +371,7 @@ pub async fn link_page(
         access: &access,
         signed_in: &signed_in,
     };
-    page.render(
-        Action::Link,
-        chosen.link(),
-        None,
-        Wrong::default(),
-        StatusCode::OK,
-    )
-    .await
+    page.first(Action::Link, &chosen).await
 }
 
 /// The page of a form, for whom and of which error.
@@ -397,6 +383,13 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// The form as it first opens.
+    async fn first(&self, action: Action, chosen: &Chosen) -> AppResult<HttpResponse> {
+        let (wrong, status) = (Wrong::default(), StatusCode::OK);
+        self.render(action, chosen.link(), None, wrong, status)
+            .await
+    }
+
     async fn render(
         &self,
         action: Action,
