@@ -145,7 +145,8 @@ fn matches(resource: &'static Resource, segments: &[Cow<'_, str>]) -> Option<Par
     left.is_empty().then_some(params)
 }
 
-/// One segment against a pattern such as `{id}`, `{id}.diff` or plain text.
+/// One segment against a pattern such as `{id}`, `{id}.diff` or plain text. Where the text between
+/// two placeholders stands in the segment more than once, the first place that fits is taken.
 fn match_segment(
     resource: &'static Resource,
     pattern: &'static str,
@@ -157,19 +158,29 @@ fn match_segment(
     };
     let (name, after) = rest.split_once('}')?;
     let text = segment.strip_prefix(before)?;
-    let (literal, more) = match after.split_once('{') {
-        Some((literal, _)) => (literal, true),
-        None => (after, false),
-    };
-    let end = if more {
-        text.find(literal)?
-    } else {
-        text.strip_suffix(literal)?.len()
-    };
-    let (value, text) = text.split_at_checked(end)?;
-    if !resource.rule(name).allows(value) {
-        return None;
-    }
-    params.push((name, value.to_owned()));
-    match_segment(resource, after, text, params)
+    let known = params.len();
+    ends(text, after).find_map(|end| {
+        let (value, rest) = text.split_at_checked(end)?;
+        if !resource.rule(name).allows(value) {
+            return None;
+        }
+        params.truncate(known);
+        params.push((name, value.to_owned()));
+        match_segment(resource, after, rest, params)
+    })
+}
+
+/// Where in `text` a value can end that is followed by the pattern `after`.
+fn ends(text: &str, after: &str) -> impl Iterator<Item = usize> {
+    let literal = after.split_once('{').map(|(literal, _)| literal);
+    let last = literal
+        .is_none()
+        .then(|| text.strip_suffix(after).map(str::len))
+        .flatten();
+    let between = literal.into_iter().flat_map(move |literal| {
+        text.char_indices()
+            .map(|(start, _)| start)
+            .filter(move |start| text.get(*start..).is_some_and(|rest| rest.starts_with(literal)))
+    });
+    last.into_iter().chain(between)
 }

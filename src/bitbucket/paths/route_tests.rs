@@ -245,6 +245,14 @@ fn a_call_that_cannot_be_made_says_why() {
         export.path(&values),
         Err(PathError::Ambiguous { .. })
     ));
+    let values = [
+        ("workspace", "a"),
+        ("repo_slug", "b"),
+        ("repo_name", "-issues-"),
+        ("task_id", "1"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    stays_in_place(export, &values, &export.path(&values).unwrap());
     assert_eq!(
         Operation::named("hooks.burn").unwrap_err().to_string(),
         "there is no API operation named \"hooks.burn\""
