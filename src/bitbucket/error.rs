@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::json;
 use super::paths::PathError;
 use crate::kit::http::body::BodyError;
 use crate::kit::http::egress::EgressError;
@@ -414,8 +415,8 @@ struct Said {
 
 impl Said {
     fn read(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else {
-            let text = String::from_utf8_lossy(body);
+        let Ok(value) = json::read::<Value>(body) else {
+            let text = String::from_utf8_lossy(body).replace('\0', " ");
             return Self {
                 message: text.split_whitespace().collect::<Vec<_>>().join(" "),
                 ..Self::default()

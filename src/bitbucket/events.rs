@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::json;
 use super::wire::{Account, Commit, CommitRef, Links, Repository, soft, soft_list};
 
 /// Header with the event key.
@@ -87,7 +88,7 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     if !text.trim_start().starts_with('{') {
         return Err(EventError::NotJson);
     }
-    serde_json::from_str(text).map_err(|_| EventError::NotJson)
+    json::read(text.as_bytes()).map_err(|_| EventError::NotJson)
 }
 
 /// `repo:push`.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod cloud;
 pub mod error;
 pub mod events;
+mod json;
 pub mod page;
 pub mod paths;
 pub mod wire;

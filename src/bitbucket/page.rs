@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::json;
 use super::wire::soft;
 
 /// The `next` link of a page, to be given back later as it is. It is checked again when used, so
@@ -70,7 +71,7 @@ impl<T: serde::de::DeserializeOwned> Page<T> {
     /// Reads a page; items first as they are, then typed, so that one odd item does not lose the
     /// others. `None` if this is no page at all.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let envelope: Envelope = serde_json::from_slice(body).ok()?;
+        let envelope: Envelope = json::read(body).ok()?;
         let values = envelope.values?;
         let total = values.len();
         let items: Vec<T> = values

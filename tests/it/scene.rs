@@ -11,7 +11,8 @@ use tracebucket::error::AppError;
 use tracebucket::features::groups::GroupId;
 use tracebucket::features::links::RepoId;
 use tracebucket::kit::crypto::hmac_sha256;
-use tracebucket::schema::{deliveries, groups, repo_hooks, repos};
+use tracebucket::kit::db::Conn;
+use tracebucket::schema::{deliveries, groups, installations, repo_hooks, repos};
 
 use crate::support::world::World;
 use crate::support::{Backend, Tenant, TestApp, answer};
@@ -87,6 +88,19 @@ impl Scene {
             repo_uuid: repo_uuid.unwrap(),
             secret: String::from_utf8(secret).unwrap(),
         }
+    }
+
+    /// What must be in no log: the hook's secret and the one that Bitbucket shared at the installation.
+    pub async fn secrets(&self) -> Vec<String> {
+        let key = self.client_key.clone();
+        let read = move |conn: &mut Conn| {
+            let row = installations::table.filter(installations::client_key.eq(key));
+            Ok::<_, AppError>(row.select(installations::sealed_secret).first(conn)?)
+        };
+        let sealed: Option<Vec<u8>> = self.t.app.db.read(read).await.unwrap();
+        let context = format!("installation.secret:{}", self.client_key);
+        let shared = self.t.app.sealer.open(&context, &sealed.unwrap()).unwrap();
+        vec![self.secret.clone(), String::from_utf8(shared).unwrap()]
     }
 
     /// Ends the scene: nobody broke a rule of Bitbucket, and nothing gave up.

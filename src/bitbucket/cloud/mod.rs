@@ -23,6 +23,7 @@ pub use source::{ChangedFile, FileSide};
 use super::auth::Credential;
 use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
+use super::json;
 use super::page::{Caps, Cursor, Listing, Page};
 
 /// Items per page that we ask for: the most the API gives.
@@ -70,7 +71,7 @@ impl Cloud {
             "the answer is not the object that was asked for",
         );
         let answer = self.send(call).await?;
-        serde_json::from_slice(&answer.body).map_err(|_| garbage)
+        json::read(&answer.body).map_err(|_| garbage)
     }
 
     /// One page: the first, or the one a cursor names.

@@ -180,7 +180,10 @@ fn ends(text: &str, after: &str) -> impl Iterator<Item = usize> {
     let between = literal.into_iter().flat_map(move |literal| {
         text.char_indices()
             .map(|(start, _)| start)
-            .filter(move |start| text.get(*start..).is_some_and(|rest| rest.starts_with(literal)))
+            .filter(move |start| {
+                text.get(*start..)
+                    .is_some_and(|rest| rest.starts_with(literal))
+            })
     });
     last.into_iter().chain(between)
 }

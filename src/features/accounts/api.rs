@@ -12,6 +12,7 @@ use super::{
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::audit;
+use crate::kit::web::json::Json;
 
 /// `GET /api/0/`: who the token is.
 pub async fn root(access: AnyAccess<need::Any>) -> HttpResponse {
@@ -104,7 +105,7 @@ pub struct ProjectBody {
 pub async fn new_project(
     app: web::Data<App>,
     access: OrgAccess<need::ProjectWrite>,
-    body: web::Json<ProjectBody>,
+    body: Json<ProjectBody>,
 ) -> AppResult<HttpResponse> {
     let body = body.into_inner();
     let new = NewProject {

@@ -257,9 +257,14 @@ async fn resolve(req: &HttpRequest, app: &App) -> AppResult<(Caller, Vec<Granted
         })
         .await?;
     if let Some(id) = touch {
-        app.db
+        // Who may read is known already: a database that takes no writes now is no reason to refuse it.
+        let touched = app
+            .db
             .write(move |tx| Ok::<_, AppError>(store::touch_token(tx, id, now)?))
-            .await?;
+            .await;
+        if let Err(error) = touched {
+            tracing::warn!(%error, "the use of a token was not noted");
+        }
     }
     let granted = orgs
         .into_iter()
@@ -492,6 +497,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
                 .unwrap_or_default();
             if !verify_csrf(&app, &req, &token) {
                 return Err(AppError::csrf());
+            }
+            if url::form_urlencoded::parse(&body).any(|(_, value)| value.contains('\0')) {
+                return Err(AppError::invalid("A field of the form holds a NUL."));
             }
             serde_html_form::from_bytes(&body)
                 .map(Self)

@@ -17,6 +17,7 @@ use crate::error::{AppError, AppResult};
 use crate::features::accounts::{self, Caller, Org, OrgAccess, OrgId, UserId, need};
 use crate::kit::db::Conn;
 use crate::kit::web::cursor::{Page, PageRequest};
+use crate::kit::web::json::Json;
 use crate::sentry::shortid::ShortId;
 use crate::sentry::wire::{ShortIdLookup, StringId};
 pub(super) use update::Update;
@@ -216,7 +217,7 @@ pub async fn update_of_org(
     app: web::Data<App>,
     req: HttpRequest,
     access: OrgAccess<need::EventWrite>,
-    body: web::Json<Value>,
+    body: Json<Value>,
 ) -> AppResult<HttpResponse> {
     update_many(&app, &req, access.org.id, &access.caller, None, &body).await
 }
@@ -230,7 +231,7 @@ pub async fn update_of_project(
     req: HttpRequest,
     path: web::Path<(String, String)>,
     access: OrgAccess<need::EventWrite>,
-    body: web::Json<Value>,
+    body: Json<Value>,
 ) -> AppResult<HttpResponse> {
     update_many(
         &app,
@@ -360,7 +361,7 @@ async fn answer(app: &App, org: Org, group: Group) -> AppResult<HttpResponse> {
 pub async fn update(
     app: web::Data<App>,
     access: GroupAccess<need::EventWrite>,
-    body: web::Json<Value>,
+    body: Json<Value>,
 ) -> AppResult<HttpResponse> {
     let (org, group, now) = (access.org.id, access.group.id, app.clock.now());
     let update = Update::read(&app, org, &access.caller, &body).await?;

@@ -15,6 +15,7 @@ use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgAccess, OrgId, need};
 use crate::features::audit;
 use crate::kit::web::cursor::{Page, PageRequest};
+use crate::kit::web::json::Json;
 
 /// The query of a request, by name.
 struct Query(Vec<(String, String)>);
@@ -154,7 +155,7 @@ pub async fn configure(
     app: web::Data<App>,
     access: OrgAccess<need::Integrations>,
     path: web::Path<(String, i64)>,
-    body: web::Json<Map<String, Value>>,
+    body: Json<Map<String, Value>>,
 ) -> AppResult<HttpResponse> {
     let (org, id, changes) = (access.org.id, LinkId(path.1), body.into_inner());
     let (actor, now) = (access.caller.name(), app.clock.now());
@@ -301,7 +302,7 @@ pub async fn list_repos(
 pub async fn add_repo(
     app: web::Data<App>,
     access: OrgAccess<need::Integrations>,
-    body: web::Json<Map<String, Value>>,
+    body: Json<Map<String, Value>>,
 ) -> AppResult<HttpResponse> {
     let text = |name: &str| match body.get(name) {
         Some(Value::String(text)) => Some(text.trim().to_owned()),
@@ -374,7 +375,7 @@ pub async fn edit_repo(
     app: web::Data<App>,
     access: OrgAccess<need::Integrations>,
     path: web::Path<(String, i64)>,
-    body: web::Json<Map<String, Value>>,
+    body: Json<Map<String, Value>>,
 ) -> AppResult<HttpResponse> {
     let (org, id, actor) = (access.org.id, RepoId(path.1), access.caller.name());
     let repo = app

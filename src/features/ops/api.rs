@@ -1,7 +1,6 @@
 //! Endpoints for machines that watch us.
 
 use actix_web::{HttpResponse, web};
-use diesel::RunQueryDsl;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -16,9 +15,7 @@ pub async fn healthz() -> HttpResponse {
 /// # Errors
 /// 503 when it does not.
 pub async fn readyz(app: web::Data<App>) -> AppResult<HttpResponse> {
-    app.db
-        .read(|conn| Ok::<_, AppError>(diesel::sql_query("SELECT 1").execute(conn)?))
-        .await?;
+    app.db.check().await?;
     Ok(HttpResponse::Ok().content_type("text/plain").body("ready"))
 }
 

@@ -279,7 +279,7 @@ fn branch_of(change: &Change) -> Option<&str> {
 fn pushed(commit: &WireCommit, own_host: Option<&OwnHost>, now: Micros) -> Option<PushedCommit> {
     let is_hash = (7..=64).contains(&commit.hash.len())
         && commit.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut message = commit.message.clone().unwrap_or_default().replace('\0', "");
+    let mut message = commit.message.clone().unwrap_or_default();
     if !is_hash || fixes::is_skipped(&message) {
         return None;
     }
@@ -295,11 +295,11 @@ fn pushed(commit: &WireCommit, own_host: Option<&OwnHost>, now: Micros) -> Optio
         message,
         author_name: signature.name.map(|mut name| {
             cut_bytes(&mut name, MAX_NAME);
-            name.replace('\0', "")
+            name
         }),
         author_email: signature
             .email
-            .filter(|email| email.len() <= MAX_EMAIL && !email.contains('\0'))
+            .filter(|email| email.len() <= MAX_EMAIL)
             .map(|email| email.to_lowercase()),
         committed_at: commit.moment().unwrap_or(now),
         references,

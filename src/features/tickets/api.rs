@@ -16,6 +16,7 @@ use crate::features::accounts::{Org, OrgAccess, need};
 use crate::features::groups::{Actor, GroupAccess};
 use crate::features::links::{self, LinkId};
 use crate::kit::db::Conn;
+use crate::kit::web::json::Json;
 
 /// Header with which a caller names its request, so that sending it again is the same request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -171,7 +172,7 @@ pub async fn create(
     app: web::Data<App>,
     req: HttpRequest,
     access: GroupAccess<need::EventWrite>,
-    form: web::Json<CreateForm>,
+    form: Json<CreateForm>,
 ) -> AppResult<HttpResponse> {
     let id = integration_id(&req)?;
     let key = req
@@ -201,7 +202,7 @@ pub async fn put(
     app: web::Data<App>,
     req: HttpRequest,
     access: GroupAccess<need::EventWrite>,
-    form: web::Json<LinkForm>,
+    form: Json<LinkForm>,
 ) -> AppResult<HttpResponse> {
     let id = integration_id(&req)?;
     let actor = Actor::of(&access.caller);

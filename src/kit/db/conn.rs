@@ -107,13 +107,33 @@ pub(super) fn connect(url: &DatabaseUrl, role: Role) -> Result<AnyConnection, r2
             Ok(AnyConnection::Sqlite(conn))
         }
         DatabaseUrl::Postgres(url) => {
-            let mut conn = PgConnection::establish(url).map_err(r2d2::Error::ConnectionError)?;
+            let mut conn =
+                PgConnection::establish(&with_limits(url)).map_err(r2d2::Error::ConnectionError)?;
             // A statement that hangs must not hold a pooled connection for ever; migrations lift this.
             conn.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '10s'")
                 .map_err(r2d2::Error::QueryError)?;
             Ok(AnyConnection::Postgresql(conn))
         }
     }
+}
+
+/// The URL with limits on how long a server that has gone silent is waited for, unless it names its own: the
+/// operating system would wait a quarter of an hour.
+fn with_limits(url: &str) -> String {
+    let mut text = url.to_owned();
+    for (name, value) in [
+        ("connect_timeout", "5"),
+        ("keepalives_idle", "10"),
+        ("keepalives_interval", "5"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "15000"),
+    ] {
+        if !url.contains(&format!("{name}=")) {
+            text.push(if text.contains('?') { '&' } else { '?' });
+            text.push_str(&format!("{name}={value}"));
+        }
+    }
+    text
 }
 
 /// Pool manager that knows the variant from the URL (the derived `establish` would guess).
@@ -150,7 +170,10 @@ impl ManageConnection for Manager {
 pub(super) fn is_environment_error(error: &diesel::result::Error) -> bool {
     use diesel::result::{DatabaseErrorKind, Error};
     match error {
-        Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+        Error::DatabaseError(
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        )
         | Error::BrokenTransactionManager => true,
         Error::DatabaseError(_, info) => {
             let text = info.message();
@@ -162,6 +185,7 @@ pub(super) fn is_environment_error(error: &diesel::result::Error) -> bool {
                 "unable to open database file",
                 "server closed the connection",
                 "could not extend file",
+                "No space left on device",
                 "canceling statement due to",
                 "terminating connection",
                 "no connection to the server",
@@ -208,6 +232,15 @@ mod tests {
             DatabaseUrl::parse("sqlite://:memory:"),
             Err(UrlError::InMemory)
         );
+    }
+
+    #[test]
+    fn waits_have_limits_that_a_url_may_change() {
+        let plain = with_limits("postgres://h/d");
+        assert!(plain.starts_with("postgres://h/d?connect_timeout=5&keepalives_idle=10&"));
+        let own = with_limits("postgres://h/d?tcp_user_timeout=1&options=-cx%3Dy");
+        assert!(own.contains("options=-cx%3Dy&connect_timeout=5&"));
+        assert_eq!(own.matches("tcp_user_timeout").count(), 1);
     }
 
     #[test]

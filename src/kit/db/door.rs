@@ -16,6 +16,7 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 use super::conn::{self, Role};
+use super::sqlite::Home;
 use super::tx::{FoldSet, Tx};
 use super::wake::{Bells, Wake};
 use super::{Conn, DatabaseUrl, DbError};
@@ -116,6 +117,7 @@ impl Door {
         mode: Mode,
         bells: Arc<Bells>,
         attached: Attached,
+        home: Option<Arc<Home>>,
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let mut writer = Writer {
@@ -124,6 +126,7 @@ impl Door {
             mode,
             bells,
             attached,
+            home,
         };
         let thread = {
             let queue = Arc::clone(&queue);
@@ -254,6 +257,7 @@ struct Writer {
     mode: Mode,
     bells: Arc<Bells>,
     attached: Attached,
+    home: Option<Arc<Home>>,
 }
 
 /// The batch could not be committed as one.
@@ -287,6 +291,9 @@ impl Writer {
     }
 
     fn commit_together(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), BatchFailure> {
+        if let Some(home) = &self.home {
+            home.check().map_err(BatchFailure::Refused)?;
+        }
         begin(&mut self.conn).map_err(refused)?;
         let attached = self.attached.as_deref();
         let mut folds = FoldSet::default();

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::RunQueryDsl;
 use diesel::r2d2::Pool;
 use tokio::sync::Semaphore;
 
@@ -116,6 +117,7 @@ struct Shared {
     door: Door,
     bells: Arc<Bells>,
     attached: Option<Arc<dyn Any + Send + Sync>>,
+    home: Option<Arc<sqlite::Home>>,
     _lock: Option<sqlite::ServerLock>,
 }
 
@@ -140,6 +142,12 @@ impl Db {
         let connect_error = |error: diesel::r2d2::Error| OpenError::Connect(error.to_string());
         let mut first = conn::connect(&url, Role::Writer).map_err(connect_error)?;
         migrate(&mut first)?;
+        let home = match &url {
+            DatabaseUrl::Sqlite(path) => Some(Arc::new(
+                sqlite::Home::of(path).map_err(|error| OpenError::Connect(error.to_string()))?,
+            )),
+            DatabaseUrl::Postgres(_) => None,
+        };
 
         let readers = if url.is_sqlite() {
             SQLITE_READERS
@@ -170,6 +178,7 @@ impl Db {
             mode,
             Arc::clone(&bells),
             attached.clone(),
+            home.clone(),
         );
         Ok(Self {
             shared: Arc::new(Shared {
@@ -179,6 +188,7 @@ impl Db {
                 door,
                 bells,
                 attached,
+                home,
                 _lock: lock,
             }),
             lane: Lane::Inbound,
@@ -213,6 +223,18 @@ impl Db {
         while self.shared.door.waiting_requests() > CROWD && tokio::time::Instant::now() < until {
             tokio::time::sleep(GIVE_WAY_STEP).await;
         }
+    }
+
+    /// Whether the database answers, and on SQLite whether its file is still the one that was opened.
+    ///
+    /// # Errors
+    /// [`DbError`] when it does not.
+    pub async fn check(&self) -> Result<(), DbError> {
+        if let Some(home) = &self.shared.home {
+            home.check()?;
+        }
+        self.read(|conn| Ok(diesel::sql_query("SELECT 1").execute(conn).map(drop)?))
+            .await
     }
 
     /// Write closures waiting at the batching door now.

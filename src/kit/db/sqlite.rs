@@ -1,6 +1,8 @@
 //! What only SQLite needs: settings of a connection, the server lock, the online copy.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
@@ -112,6 +114,44 @@ impl ServerLock {
             Err(TryLockError::WouldBlock) => Err(LockError::Held(database.to_owned())),
             Err(TryLockError::Error(cause)) => Err(io(cause)),
         }
+    }
+}
+
+/// Which file was opened. SQLite does not notice when it is removed or replaced below it: it would go on
+/// writing into a file without a name, and everything that it answers for would be gone with the process.
+#[derive(Debug)]
+pub(super) struct Home {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl Home {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            device_and_inode: Self::look(path)?,
+        })
+    }
+
+    /// # Errors
+    /// [`DbError::Unavailable`] when the path names another file now, or none.
+    pub(super) fn check(&self) -> Result<(), DbError> {
+        match Self::look(&self.path) {
+            Ok(found) if found == self.device_and_inode => Ok(()),
+            Ok(_) => Err(DbError::unavailable(format!(
+                "another file was put in the place of {}; stop the server before a database is replaced",
+                self.path.display()
+            ))),
+            Err(error) => Err(DbError::unavailable(format!(
+                "the database file {} is gone: {error}",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn look(path: &Path) -> io::Result<(u64, u64)> {
+        let found = std::fs::metadata(path)?;
+        Ok((found.dev(), found.ino()))
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod body;
 pub mod cursor;
+pub mod json;
 pub mod middleware;
 pub mod render;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod program;
+pub mod proxy;
 pub mod sdk;
 pub mod world;
 

@@ -12,6 +12,7 @@ use crate::features::groups::{
     ActivityId, ActivityKind, Actor, GroupAccess, GroupId, add_note, delete_note, edit_note,
 };
 use crate::kit::db::Conn;
+use crate::kit::web::json::Json;
 use crate::sentry::wire::Note;
 
 /// Notes of one answer.
@@ -63,7 +64,7 @@ pub async fn list(
 pub async fn create(
     app: web::Data<App>,
     access: GroupAccess<need::EventWrite>,
-    body: web::Json<Value>,
+    body: Json<Value>,
 ) -> AppResult<HttpResponse> {
     let text = text_of(&body)?;
     let (actor, now, state) = (Actor::of(&access.caller), app.clock.now(), app.clone());
@@ -86,7 +87,7 @@ pub async fn edit(
     app: web::Data<App>,
     req: HttpRequest,
     access: GroupAccess<need::EventWrite>,
-    body: web::Json<Value>,
+    body: Json<Value>,
 ) -> AppResult<HttpResponse> {
     let (note, text, may_all) = (
         note_id(&req)?,
