@@ -112,10 +112,16 @@ pub(super) fn insert(tx: &mut Tx<'_>, new: &NewTicket, now: Micros) -> QueryResu
     }
 }
 
-pub(super) fn find(conn: &mut Conn, org: OrgId, id: TicketId) -> QueryResult<Option<Ticket>> {
+/// The row of a ticket, to read or to change.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn row(org: OrgId, id: TicketId) -> _ {
     tickets::table
         .filter(tickets::org_id.eq(org))
         .filter(tickets::id.eq(id))
+}
+
+pub(super) fn find(conn: &mut Conn, org: OrgId, id: TicketId) -> QueryResult<Option<Ticket>> {
+    row(org, id)
         .select(Ticket::as_select())
         .first(conn)
         .optional()
@@ -160,26 +166,21 @@ pub(super) fn revive(
     new: &NewTicket,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Failed)),
-    )
-    .set((
-        tickets::state.eq(TicketStatus::Pending),
-        tickets::link_id.eq(new.link),
-        tickets::repo_id.eq(new.repo),
-        tickets::repo_name.eq(&new.repo_name),
-        tickets::title.eq(&new.title),
-        tickets::description.eq(&new.description),
-        tickets::draft.eq(&new.draft),
-        tickets::marker.eq(&new.marker),
-        tickets::last_error.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(|count| count == 1)
+    diesel::update(row(org, id).filter(tickets::state.eq(TicketStatus::Failed)))
+        .set((
+            tickets::state.eq(TicketStatus::Pending),
+            tickets::link_id.eq(new.link),
+            tickets::repo_id.eq(new.repo),
+            tickets::repo_name.eq(&new.repo_name),
+            tickets::title.eq(&new.title),
+            tickets::description.eq(&new.description),
+            tickets::draft.eq(&new.draft),
+            tickets::marker.eq(&new.marker),
+            tickets::last_error.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(|count| count == 1)
 }
 
 /// Pending becomes linked. False when it was not pending any more.
@@ -190,27 +191,22 @@ pub(super) fn set_linked(
     made: &Made,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Pending)),
-    )
-    .set((
-        tickets::state.eq(TicketStatus::Linked),
-        tickets::ticket_key.eq(Some(&made.key)),
-        tickets::number.eq(Some(made.number)),
-        tickets::url.eq(Some(&made.url)),
-        tickets::title.eq(&made.title),
-        tickets::remote_state.eq(made.state.as_deref()),
-        tickets::last_error.eq(None::<String>),
-        tickets::attempted_at.eq(None::<Micros>),
-        tickets::busy_until.eq(None::<Micros>),
-        tickets::busy_owner.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(|count| count == 1)
+    diesel::update(row(org, id).filter(tickets::state.eq(TicketStatus::Pending)))
+        .set((
+            tickets::state.eq(TicketStatus::Linked),
+            tickets::ticket_key.eq(Some(&made.key)),
+            tickets::number.eq(Some(made.number)),
+            tickets::url.eq(Some(&made.url)),
+            tickets::title.eq(&made.title),
+            tickets::remote_state.eq(made.state.as_deref()),
+            tickets::last_error.eq(None::<String>),
+            tickets::attempted_at.eq(None::<Micros>),
+            tickets::busy_until.eq(None::<Micros>),
+            tickets::busy_owner.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(|count| count == 1)
 }
 
 /// Sets a state with its reason; `from` is what it must be now. A call whose fate is unknown stays noted: whoever
@@ -224,21 +220,16 @@ pub(super) fn set_state(
     reason: &str,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(from)),
-    )
-    .set((
-        tickets::state.eq(to),
-        tickets::last_error.eq(Some(reason)),
-        tickets::busy_until.eq(None::<Micros>),
-        tickets::busy_owner.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(|count| count == 1)
+    diesel::update(row(org, id).filter(tickets::state.eq(from)))
+        .set((
+            tickets::state.eq(to),
+            tickets::last_error.eq(Some(reason)),
+            tickets::busy_until.eq(None::<Micros>),
+            tickets::busy_owner.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(|count| count == 1)
 }
 
 /// Refreshes what the tracker says of a linked ticket.
@@ -249,18 +240,14 @@ pub(super) fn refresh(
     made: &Made,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id)),
-    )
-    .set((
-        tickets::title.eq(&made.title),
-        tickets::remote_state.eq(made.state.as_deref()),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(drop)
+    diesel::update(row(org, id))
+        .set((
+            tickets::title.eq(&made.title),
+            tickets::remote_state.eq(made.state.as_deref()),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(drop)
 }
 
 /// Notes that the ticket was told of a change of its group.
@@ -272,19 +259,15 @@ pub(super) fn set_synced(
     remote_state: &str,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id)),
-    )
-    .set((
-        tickets::synced.eq(Some(synced)),
-        tickets::remote_state.eq(Some(remote_state)),
-        tickets::last_error.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(drop)
+    diesel::update(row(org, id))
+        .set((
+            tickets::synced.eq(Some(synced)),
+            tickets::remote_state.eq(Some(remote_state)),
+            tickets::last_error.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(drop)
 }
 
 /// Joins a group and a ticket. False when they are joined already.
@@ -323,18 +306,16 @@ pub(super) fn part(
     .execute(tx.conn())?;
     let others = ticket_links::table.filter(ticket_links::ticket_id.eq(ticket.id));
     let still: bool = diesel::select(diesel::dsl::exists(others)).get_result(tx.conn())?;
-    let row = tickets::table
-        .filter(tickets::org_id.eq(org))
-        .filter(tickets::id.eq(ticket.id));
+    let target = row(org, ticket.id);
     if still {
         // The key is free for a new ticket of this group; this row lives on for the others.
         if parted == 1 && ticket.group_id == group {
-            diesel::update(row)
+            diesel::update(target)
                 .set(tickets::client_key.eq(&ticket.marker))
                 .execute(tx.conn())?;
         }
     } else if parted == 1 || ticket.group_id == group {
-        diesel::delete(row).execute(tx.conn())?;
+        diesel::delete(target).execute(tx.conn())?;
     }
     Ok(parted == 1)
 }
@@ -422,17 +403,13 @@ pub(super) fn set_error(
     error: &str,
     now: Micros,
 ) -> QueryResult<()> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id)),
-    )
-    .set((
-        tickets::last_error.eq(Some(error)),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(drop)
+    diesel::update(row(org, id))
+        .set((
+            tickets::last_error.eq(Some(error)),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(drop)
 }
 
 /// A ticket that exists counts as in order again, whatever was said of it.
@@ -443,10 +420,7 @@ pub(super) fn clear_error(
     now: Micros,
 ) -> QueryResult<()> {
     diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq_any([TicketStatus::Linked, TicketStatus::Gone])),
+        row(org, id).filter(tickets::state.eq_any([TicketStatus::Linked, TicketStatus::Gone])),
     )
     .set((
         tickets::state.eq(TicketStatus::Linked),

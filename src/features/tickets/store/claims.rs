@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use super::{Ticket, find};
+use super::{Ticket, find, row};
 use crate::features::accounts::OrgId;
 use crate::features::tickets::{TicketId, TicketStatus};
 use crate::kit::clock::Micros;
@@ -18,19 +18,14 @@ pub(in crate::features::tickets) fn reopen(
     id: TicketId,
     now: Micros,
 ) -> QueryResult<bool> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::state.eq(TicketStatus::Failed)),
-    )
-    .set((
-        tickets::state.eq(TicketStatus::Pending),
-        tickets::last_error.eq(None::<String>),
-        tickets::updated_at.eq(now),
-    ))
-    .execute(tx.conn())
-    .map(|count| count == 1)
+    diesel::update(row(org, id).filter(tickets::state.eq(TicketStatus::Failed)))
+        .set((
+            tickets::state.eq(TicketStatus::Pending),
+            tickets::last_error.eq(None::<String>),
+            tickets::updated_at.eq(now),
+        ))
+        .execute(tx.conn())
+        .map(|count| count == 1)
 }
 
 /// Takes the right to finish a pending ticket until `now + lease`, for one at a time. `process` is given where
@@ -73,7 +68,7 @@ pub(in crate::features::tickets) fn claim(
     };
     // Read again: an attempt may have been noted between the first look and the claim.
     if taken == 1 {
-        find(tx, org, id).map(|row| row.or(Some(before)))
+        find(tx, org, id).map(|now| now.or(Some(before)))
     } else {
         Ok(None)
     }
@@ -88,9 +83,7 @@ pub(in crate::features::tickets) fn note_attempt(
     attempted_at: Option<Micros>,
 ) -> QueryResult<bool> {
     diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
+        row(org, id)
             .filter(tickets::state.eq(TicketStatus::Pending))
             .filter(tickets::busy_owner.eq(owner)),
     )
@@ -108,9 +101,7 @@ pub(in crate::features::tickets) fn extend(
     until: Micros,
 ) -> QueryResult<bool> {
     diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
+        row(org, id)
             .filter(tickets::state.eq(TicketStatus::Pending))
             .filter(tickets::busy_owner.eq(owner)),
     )
@@ -127,17 +118,12 @@ pub(in crate::features::tickets) fn release(
     owner: &str,
     error: Option<&str>,
 ) -> QueryResult<()> {
-    diesel::update(
-        tickets::table
-            .filter(tickets::org_id.eq(org))
-            .filter(tickets::id.eq(id))
-            .filter(tickets::busy_owner.eq(owner)),
-    )
-    .set((
-        tickets::busy_until.eq(None::<Micros>),
-        tickets::busy_owner.eq(None::<String>),
-        tickets::last_error.eq(error),
-    ))
-    .execute(tx.conn())
-    .map(drop)
+    diesel::update(row(org, id).filter(tickets::busy_owner.eq(owner)))
+        .set((
+            tickets::busy_until.eq(None::<Micros>),
+            tickets::busy_owner.eq(None::<String>),
+            tickets::last_error.eq(error),
+        ))
+        .execute(tx.conn())
+        .map(drop)
 }
