@@ -61,6 +61,7 @@ routes! {
     "/extensions/bitbucket/installed/" => { post: links::lifecycle::installed },
     "/extensions/bitbucket/uninstalled/" => { post: links::lifecycle::uninstalled },
     "/extensions/bitbucket/setup/" => { get: links::setup::setup },
+    "/extensions/bitbucket/oauth/callback/" => { get: links::connecting::consent::callback },
     "/extensions/bitbucket/setup/confirm/" => { get: links::setup::confirm_page, post: links::setup::confirm },
 
     // Webhooks of Bitbucket
@@ -68,12 +69,17 @@ routes! {
 
     // Connections and repositories
     "/o/{org}/connections/" => { get: links::pages::list },
+    "/o/{org}/connections/new/" => { get: links::connecting::choose },
+    "/o/{org}/connections/new/form/" => { get: links::connecting::form, post: links::connecting::submit },
     "/o/{org}/connections/{link}/" => { get: links::pages::detail },
     "/o/{org}/connections/{link}/done/" => { get: links::pages::done },
     "/o/{org}/connections/{link}/repos/" => { post: links::actions::add },
     "/o/{org}/connections/{link}/repos/{repo}/repair/" => { post: links::actions::repair },
     "/o/{org}/connections/{link}/repos/{repo}/rotate/" => { post: links::actions::rotate },
     "/o/{org}/connections/{link}/repos/{repo}/remove/" => { post: links::actions::remove },
+    "/o/{org}/connections/{link}/repos/{repo}/move/" => { post: links::actions::move_repo },
+    "/o/{org}/connections/{link}/test/" => { post: links::actions::test },
+    "/o/{org}/connections/{link}/reauthorise/" => { get: links::connecting::renew_form, post: links::connecting::renew },
     "/o/{org}/connections/{link}/disconnect/" => { post: links::actions::disconnect_submit },
     "/o/{org}/repos/" => { get: links::pages::repositories },
     // Errors

@@ -134,6 +134,7 @@ diesel::table! {
         id -> BigInt,
         org_id -> BigInt,
         provider -> Text,
+        kind -> Text,
         installation_id -> Nullable<BigInt>,
         external_id -> Text,
         workspace_uuid -> Text,
@@ -144,9 +145,43 @@ diesel::table! {
         status -> Text,
         status_reason -> Nullable<Text>,
         config -> Text,
+        label -> Text,
+        purpose -> Text,
+        owner_id -> Nullable<BigInt>,
+        private -> Bool,
+        last_check -> Nullable<Text>,
+        checked_at -> Nullable<BigInt>,
         created_by -> Text,
         created_at -> BigInt,
         updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    credentials (link_id) {
+        link_id -> BigInt,
+        org_id -> BigInt,
+        sealed -> Binary,
+        version -> BigInt,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        access_until -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        warned -> Nullable<Text>,
+        created_at -> BigInt,
+        rotated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    oauth_flows (state_hash) {
+        state_hash -> Binary,
+        org_id -> BigInt,
+        user_id -> BigInt,
+        session_hash -> Binary,
+        link_id -> Nullable<BigInt>,
+        sealed -> Binary,
+        expires_at -> BigInt,
     }
 }
 
@@ -428,6 +463,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     installations,
     links,
+    credentials,
+    oauth_flows,
     repos,
     repo_hooks,
     groups,

@@ -36,6 +36,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("audit_log", "audit"),
     ("installations", "installs"),
     ("links", "links"),
+    ("credentials", "links"),
+    ("oauth_flows", "links"),
     ("repos", "links"),
     ("repo_hooks", "links"),
     ("groups", "groups"),

@@ -12,6 +12,7 @@ use url::Url;
 use super::auth::Credential;
 use super::cloud::Cloud;
 use super::error::{Error, Kind};
+use super::meta::Meta;
 use super::paths::{API_PREFIX, BitbucketApiPath};
 use crate::kit::clock::Clock;
 use crate::kit::http::body::{read_capped, read_start};
@@ -48,11 +49,11 @@ type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 /// The API of one Bitbucket, without a credential. Clones share everything.
 #[derive(Clone)]
 pub struct Client {
-    egress: Egress,
+    pub(super) egress: Egress,
     base: Url,
-    web: Url,
-    clock: Clock,
-    observer: Option<Observer>,
+    pub(super) web: Url,
+    pub(super) clock: Clock,
+    pub(super) observer: Option<Observer>,
 }
 
 impl Client {
@@ -137,14 +138,21 @@ impl Client {
         url: Url,
     ) -> Result<Answer, Error> {
         let deadline = Instant::now() + call.timeout;
-        let mut attempt = 1;
+        let mut signer = credential.resolve().await?;
+        let (mut attempt, mut renewed) = (1, false);
         loop {
             let started = Instant::now();
-            let result = self
-                .send_once(credential, call, url.clone(), deadline)
-                .await;
+            let result = self.send_once(&signer, call, url.clone(), deadline).await;
             self.report(call, &result, started.elapsed());
             let Err(error) = result else { return result };
+            if let (Kind::Unauthorized, Credential::Source(source)) = (error.kind(), credential) {
+                // Nothing was done, whatever the method: once more with a new credential is safe.
+                match source.after_refusal(&signer).await? {
+                    Some(fresh) if !renewed => (signer, renewed) = (fresh, true),
+                    _ => return Err(error),
+                }
+                continue;
+            }
             let Verdict::Retry(wait) = error.request_verdict(attempt) else {
                 return Err(error);
             };
@@ -180,8 +188,9 @@ impl Client {
                 .map_err(|error| Error::from_egress(method, name, &error))?
         };
         let status = response.status();
+        let meta = Meta::read(response.headers(), self.clock.now());
         if !status.is_success() {
-            return Err(self.failure(call, response).await);
+            return Err(self.failure(call, response).await.with_meta(meta));
         }
         let body = read_capped(response, call.limit)
             .await
@@ -189,6 +198,7 @@ impl Client {
         Ok(Answer {
             status: status.as_u16(),
             body,
+            meta,
         })
     }
 
@@ -291,6 +301,7 @@ const fn static_name(method: &Method) -> &'static str {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
+    pub(super) meta: Meta,
 }
 
 /// One call to make.

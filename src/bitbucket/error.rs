@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::json;
+use super::meta::Meta;
 use super::paths::PathError;
 use crate::kit::http::body::BodyError;
 use crate::kit::http::egress::EgressError;
@@ -16,6 +17,8 @@ use crate::kit::redact::redact_short;
 
 /// Longest message kept from an answer, in bytes.
 const MAX_MESSAGE: usize = 500;
+/// Stands for the path where no call was made for want of a credential.
+const CREDENTIAL: &str = "credential";
 /// Most fields of a refusal that are kept.
 const MAX_FIELDS: usize = 20;
 
@@ -60,6 +63,8 @@ pub enum Kind {
     Refused,
     /// A parameter or the credential cannot be put into a request.
     BadCall,
+    /// Nothing was sent, because we were too busy ourselves.
+    Busy,
 }
 
 impl Kind {
@@ -159,6 +164,7 @@ impl Kind {
                 "refused",
                 "This address may not be called. The operator can allow its network.",
             ),
+            Self::Busy => ("busy", "The server is busy. We try again."),
             Self::BadCall => (
                 "bad_call",
                 "The call cannot be made with these values or this stored credential.",
@@ -183,9 +189,33 @@ struct Facts {
     announcement: Option<String>,
     retry_after: Option<Duration>,
     outcome: Outcome,
+    meta: Meta,
 }
 
 impl Error {
+    /// There is no credential to make a call with: `kind` says whether a person must help.
+    #[must_use]
+    pub fn of_credential(kind: Kind, message: &str) -> Self {
+        Self::without_answer(&Method::GET, CREDENTIAL, kind, message)
+    }
+
+    /// There was no credential to make a call with; the message is for the person who can help.
+    #[must_use]
+    pub fn lacks_credential(&self) -> bool {
+        self.0.path == CREDENTIAL
+    }
+
+    pub(super) fn with_meta(mut self, meta: Meta) -> Self {
+        self.0.meta = meta;
+        self
+    }
+
+    /// What the headers of the answer said.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.0.meta
+    }
+
     /// An error before or instead of an answer.
     pub(super) fn without_answer(
         method: &Method,
@@ -195,7 +225,7 @@ impl Error {
     ) -> Self {
         let outcome = match kind {
             Kind::Timeout | Kind::Broken | Kind::Garbage => Outcome::Unknown,
-            Kind::Unreachable | Kind::Resting => Outcome::NotSent,
+            Kind::Unreachable | Kind::Resting | Kind::Busy => Outcome::NotSent,
             _ => Outcome::Forbidden,
         };
         Self(Box::new(Facts {
@@ -209,6 +239,7 @@ impl Error {
             announcement: None,
             retry_after: None,
             outcome,
+            meta: Meta::default(),
         }))
     }
 

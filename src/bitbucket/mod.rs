@@ -8,12 +8,15 @@ pub mod cloud;
 pub mod error;
 pub mod events;
 mod json;
+pub mod meta;
+pub mod oauth;
 pub mod page;
 pub mod paths;
 pub mod wire;
 
-pub use auth::Credential;
+pub use auth::{Credential, CredentialSource};
 pub use client::{CallReport, Client};
 pub use cloud::Cloud;
 pub use error::{Error, Kind};
+pub use meta::Meta;
 pub use paths::{BitbucketApiPath, PathError, RepoRef};

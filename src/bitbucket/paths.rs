@@ -20,7 +20,7 @@ mod rows;
 pub use encode::Rule;
 pub use operation::{Deprecation, Operation, Resource, Surface};
 pub use route::{Params, Route, find};
-use rows::{addon, commits, hooks, issues, repositories, source, workspaces};
+use rows::{addon, commits, hooks, issues, repositories, source, users, workspaces};
 
 /// What every path of Bitbucket Cloud starts with; `next` links must start with it too.
 pub const API_PREFIX: &str = "/2.0/";
@@ -140,6 +140,10 @@ impl fmt::Display for RepoRef {
 pub enum BitbucketApiPath<'a> {
     /// This installation.
     Addons,
+    /// The account that calls.
+    CurrentUser,
+    /// The workspaces that it sees.
+    UserWorkspaces,
     /// One workspace, by id or uuid.
     Workspace { workspace: &'a str },
     /// Hooks of a workspace.
@@ -188,6 +192,8 @@ impl<'a> BitbucketApiPath<'a> {
     pub const fn row(&self) -> &'static Resource {
         match self {
             Self::Addons => &addon::ADDONS,
+            Self::CurrentUser => &users::CURRENT_USER,
+            Self::UserWorkspaces => &users::USER_WORKSPACES,
             Self::Workspace { .. } => &workspaces::WORKSPACE,
             Self::WorkspaceHooks { .. } => &hooks::WORKSPACE_HOOKS,
             Self::Repositories { .. } => &repositories::REPOSITORIES,
@@ -248,6 +254,8 @@ impl<'a> BitbucketApiPath<'a> {
                 params.push(("issue_id", issue_id.to_string().into()));
             }
             Self::Addons
+            | Self::CurrentUser
+            | Self::UserWorkspaces
             | Self::Repository { .. }
             | Self::RepositoryHooks { .. }
             | Self::Commits { .. }
@@ -260,6 +268,8 @@ impl<'a> BitbucketApiPath<'a> {
     const fn repo(&self) -> Option<&'a RepoRef> {
         match self {
             Self::Addons
+            | Self::CurrentUser
+            | Self::UserWorkspaces
             | Self::Workspace { .. }
             | Self::WorkspaceHooks { .. }
             | Self::Repositories { .. } => None,

@@ -188,13 +188,14 @@ pub(super) async fn install(
 pub(super) async fn rotate_keys(app: &App, as_json: bool) -> anyhow::Result<()> {
     let installations = installs::reseal(app).await.map_err(explain)?;
     let hooks = links::reseal(app).await.map_err(explain)?;
+    let credentials = links::reseal_credentials(app).await.map_err(explain)?;
     let key = app.sealer.primary_key_id();
     let text = format!(
-        "{installations} installations and {hooks} webhooks are now sealed with key {key:?}"
+        "{installations} installations, {credentials} credentials and {hooks} webhooks are now sealed with key {key:?}"
     );
     output::value(
         as_json,
-        &json!({ "key": key, "installations": installations, "hooks": hooks }),
+        &json!({ "key": key, "installations": installations, "credentials": credentials, "hooks": hooks }),
         &text,
     );
     Ok(())

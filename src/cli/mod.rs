@@ -44,7 +44,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Prints generated documentation.
     Docs {
-        /// Which page: `configuration` or `errors`.
+        /// Which page: `configuration`, `connections` or `errors`.
         page: String,
     },
     /// Changes and looks at data, beside a running server or without one.
@@ -115,7 +115,12 @@ fn load(cli: &Cli) -> anyhow::Result<Config> {
 fn docs(page: &str) -> anyhow::Result<String> {
     match page {
         "configuration" => Ok(crate::config::reference_page().trim_end().to_owned()),
+        "connections" => Ok(crate::features::links::features::reference_page()
+            .trim_end()
+            .to_owned()),
         "errors" => Ok(crate::error::reference_page().trim_end().to_owned()),
-        other => anyhow::bail!("unknown page {other:?}; there are: configuration, errors"),
+        other => {
+            anyhow::bail!("unknown page {other:?}; there are: configuration, connections, errors")
+        }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{Action, Fault, NewRepository};
+use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository};
 use serde_json::{Value, json};
+use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
+use tracebucket::features::links::{CredentialKind, Given, NewConnection};
 use tracebucket::features::{links, tickets};
 use tracebucket::kit::jobs;
 
@@ -135,6 +137,48 @@ fn page(path: &str, name: &str, variant: &str, says: &[&str]) -> Value {
     json!({ "path": path, "name": name, "variant": variant, "status": 200, "says": says, "signed_out": false })
 }
 
+/// The answer to a form.
+fn answer(path: &str, name: &str, variant: &str, says: &[&str], fill: Value) -> Value {
+    let mut page = page(path, name, variant, says);
+    page["fill"] = fill;
+    page
+}
+
+/// A connection over a workspace access token that may not see pull requests, tested; its id.
+async fn tested_connection(world: &World) -> links::LinkId {
+    let (t, org) = (&world.t, world.tenant.org.id);
+    let made = world
+        .bitbucket
+        .create_credential(&NewCredential::WorkspaceAccessToken {
+            workspace: "acme".into(),
+            name: "Tracebucket".into(),
+            scopes: vec!["repository".into(), "webhook".into()],
+            expires_in: None,
+        })
+        .unwrap();
+    let signs = Credential::Bearer(made.secret.expose().into());
+    let cloud = t.app.bitbucket.for_credential(signs);
+    let new = NewConnection {
+        kind: CredentialKind::WorkspaceToken,
+        credential: Given::AccessToken {
+            token: made.secret.expose().into(),
+        },
+        workspace_uuid: cloud.workspace("acme").await.unwrap().uuid.unwrap(),
+        workspace: "acme".into(),
+        label: "Shop team".into(),
+        purpose: "Pushes of the shop, without a person's account.".into(),
+        owner: None,
+        private: false,
+        expires_at: Some(t.app.clock.now().plus(Duration::from_secs(10 * 86_400))),
+    };
+    let link = links::connect_named(&t.app, org, new, "Olga Owner").await;
+    let id = link.unwrap().id;
+    links::test_connection(&t.app, org, id, None, None)
+        .await
+        .unwrap();
+    id
+}
+
 fn error(path: &str, variant: &str, signed_out: bool) -> Value {
     json!({ "path": path, "name": "error", "variant": variant, "status": 404, "says": [], "signed_out": signed_out })
 }
@@ -163,6 +207,8 @@ async fn pages_that_are_empty_over_gone_or_refused() {
         .await
         .unwrap();
     let connection = format!("/o/acme/connections/{}/", world.integration);
+    let tested = tested_connection(&world).await;
+    let form = |kind: &str| format!("/o/acme/connections/new/form/?kind={kind}");
     let gone = "does not have this repository any more";
     let pages = [
         page(
@@ -182,6 +228,39 @@ async fn pages_that_are_empty_over_gone_or_refused() {
             "links.detail",
             "broken",
             &[gone, "Repair", "New secret"],
+        ),
+        page(
+            "/o/acme/connections/",
+            "links.list",
+            "several",
+            &["Shop team"],
+        ),
+        page(
+            &format!("/o/acme/connections/{tested}/"),
+            "links.detail",
+            "tested",
+            &["Shop team", "pullrequest", "is missing"],
+        ),
+        page("/o/acme/connections/new/", "links.new", "", &["API token"]),
+        page(
+            &form("oauth_code"),
+            "links.connect",
+            "empty",
+            &["Callback URL"],
+        ),
+        answer(
+            &form("api_token"),
+            "links.connect",
+            "refused",
+            &["Nothing was kept"],
+            json!({ "workspace": "acme", "user": "olga@acme.example", "secret": "no-such-token" }),
+        ),
+        answer(
+            &form("oauth_code"),
+            "links.allow",
+            "",
+            &["Go to Bitbucket"],
+            json!({ "workspace": "acme", "user": "k3y", "secret": "any" }),
         ),
         page(
             &format!("/o/acme/deliveries/{delivery}/"),

@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use crate::support::Backend;
-use crate::support::world::{World, commit, git};
+use crate::support::world::{Way, World, commit, git};
 
-async fn the_main_job(backend: Backend) {
-    let world = World::new(backend).await;
+async fn the_main_job(world: World) {
     let repo = world.clone_repo("dora");
     commit(
         &repo,
@@ -101,10 +100,81 @@ async fn the_main_job(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_on_sqlite() {
-    the_main_job(Backend::Sqlite).await;
+    the_main_job(World::new(Backend::Sqlite).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_on_postgres() {
-    the_main_job(Backend::Postgres).await;
+    the_main_job(World::new(Backend::Postgres).await).await;
+}
+
+/// An access token cannot have the scope of issues (bitbucket.md §6): tickets are refused with the reason, everything
+/// else works.
+async fn the_main_job_without_tickets(backend: Backend) {
+    let world = World::over(backend, Way::WorkspaceToken).await;
+    let repo = world.clone_repo("dora");
+    commit(&repo, "pricing.py", "share = 1\n", "Add vouchers");
+    git(&repo, &["push", "-q", "origin", "HEAD:main"]);
+    world.settle().await;
+    world
+        .crash("ZeroDivisionError", "division by zero", "discount_per_item")
+        .await;
+    let group = world.newest_group().await;
+    let id = group["id"].as_str().unwrap();
+    let form = json!({ "repo": "acme/shop", "title": "No", "description": "", "issue_type": "bug", "priority": "major" });
+    let refused = world
+        .t
+        .send(
+            "POST",
+            &world.ticket_path(id),
+            &world.tenant.token,
+            form,
+            400,
+        )
+        .await;
+    assert!(refused.to_string().contains("scope"), "{refused}");
+    assert!(world.bitbucket.issues("acme/shop").is_empty());
+    commit(&repo, "pricing.py", "share = 2\n", "Fixes ACME-SHOP-1");
+    git(&repo, &["push", "-q", "origin", "HEAD:main"]);
+    world.settle().await;
+    assert_eq!(world.group(id).await["status"], "resolved");
+    // The refused ticket, and the hook that was asked for with all events first.
+    for violation in world.bitbucket.take_violations() {
+        assert_eq!(
+            violation.rule,
+            bitbucket_sandbox::Rule::Scope,
+            "{violation:?}"
+        );
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_oauth_on_sqlite() {
+    the_main_job(World::over(Backend::Sqlite, Way::Oauth).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_oauth_on_postgres() {
+    the_main_job(World::over(Backend::Postgres, Way::Oauth).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_an_api_token_on_sqlite() {
+    the_main_job(World::over(Backend::Sqlite, Way::ApiToken).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_an_api_token_on_postgres() {
+    the_main_job(World::over(Backend::Postgres, Way::ApiToken).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_workspace_token_on_sqlite() {
+    the_main_job_without_tickets(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_workspace_token_on_postgres() {
+    the_main_job_without_tickets(Backend::Postgres).await;
 }

@@ -1,6 +1,7 @@
 //! Bitbucket Cloud, one file per resource. Each method is one documented call, or one list walked
 //! with a cap.
 
+mod access;
 mod comments;
 mod commits;
 mod hooks;

@@ -71,7 +71,7 @@ impl Cloud {
     }
 }
 
-fn list_call(workspace: &str) -> Call<'_> {
+pub(super) fn list_call(workspace: &str) -> Call<'_> {
     Call::get(BitbucketApiPath::Repositories { workspace }).query("pagelen", PAGE_SIZE)
 }
 

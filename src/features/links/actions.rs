@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::repos::{self, HookStart};
 use super::store::{self, Repo};
-use super::{LinkError, LinkId, RepoId, disconnect, repair_hook, rotate_secret};
+use super::{LinkError, LinkId, RepoId, disconnect, probe, repair_hook, rotate_secret};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{CsrfForm, Flash, Nothing, OrgAccess, OrgId, need, redirect_with};
@@ -202,4 +202,78 @@ pub async fn disconnect_submit(
         &format!("/o/{}/connections/", access.org.slug),
         &flash,
     ))
+}
+
+/// Form of the test button.
+#[derive(Debug, Deserialize)]
+pub struct TestForm {
+    /// Repository for the write probe; empty reads only.
+    #[serde(default)]
+    repo: String,
+}
+
+/// `POST …/connections/{link}/test/`.
+///
+/// # Errors
+/// 404 for another tenant's connection or repository, 409 for one without a credential.
+pub async fn test(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<TestForm>,
+) -> AppResult<HttpResponse> {
+    let (org, id, person) = (access.org.id, LinkId(path.1), access.caller.user_id());
+    let repo = match form.0.repo.trim() {
+        "" => None,
+        text => Some(text.parse::<RepoId>().map_err(|_| AppError::not_found())?),
+    };
+    let report = probe::test_connection(&app, org, id, person, repo).await?;
+    let flash = if report.ok {
+        Flash::ok("The connection works.")
+    } else {
+        Flash::error(report.why())
+    };
+    let to = format!("/o/{}/connections/{id}/", access.org.slug);
+    Ok(redirect_with(&app, &to, &flash))
+}
+
+/// Form of the move of a repository.
+#[derive(Debug, Deserialize)]
+pub struct MoveForm {
+    #[serde(default)]
+    to: String,
+}
+
+/// `POST …/connections/{link}/repos/{repo}/move/`: puts a repository under another connection.
+///
+/// # Errors
+/// 404 for another tenant's repository or connection, 400 when that connection does not reach the repository.
+pub async fn move_repo(
+    app: web::Data<App>,
+    path: web::Path<(String, i64, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<MoveForm>,
+) -> AppResult<HttpResponse> {
+    let (org, from, id) = (access.org.id, LinkId(path.1), RepoId(path.2));
+    let to: LinkId = form.0.to.parse().map_err(|_| AppError::not_found())?;
+    let repo = app
+        .db
+        .read(move |conn| {
+            store::find_link(conn, org, to)?.ok_or_else(AppError::not_found)?;
+            store::find_repo(conn, org, id)?
+                .filter(|repo| repo.link_id == Some(from))
+                .ok_or_else(AppError::not_found)
+        })
+        .await?;
+    let flash = match repos::relink(&app, org, &repo, to, &access.caller.name()).await {
+        Ok(()) => Flash::ok(format!(
+            "{} is served by the other connection now.",
+            repo.name
+        )),
+        Err(LinkError::App(error)) => return Err(error),
+        Err(LinkError::NotFound) => return Err(AppError::not_found()),
+        Err(error) => Flash::error(format!("{} was not moved: {error}", repo.name)),
+    };
+    let back = format!("/o/{}/connections/{to}/", access.org.slug);
+    Ok(redirect_with(&app, &back, &flash))
 }

@@ -1,19 +1,23 @@
-//! From a link to a Bitbucket client that signs as its installation, and what its failures mean to a caller.
+//! From a link to a Bitbucket client that signs as the link, and what its failures mean to a caller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::{self, Link, Repo};
-use super::{LinkId, LinkStatus, RepoId, RepoStatus};
+use super::token::LinkSource;
+use super::{CredentialKind, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::app::App;
-use crate::bitbucket::{self, Cloud, Kind, RepoRef};
+use crate::bitbucket::{self, Cloud, Credential, Kind, RepoRef};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
-use crate::features::installs;
+use crate::features::installs::{self, SealedInstall};
 use crate::kit::db::DbError;
 use crate::kit::jobs::Verdict;
 
 /// What a caller is told to wait when Bitbucket has trouble and did not say how long.
 const RETRY_AFTER_SECS: u64 = 30;
+/// How long work waits that a broken link holds up.
+const WHILE_BROKEN: Duration = Duration::from_secs(3_600);
 const REFUSED: &str = "Bitbucket does not accept our signature any more. Install the app again in the workspace, or disconnect it here.";
 
 /// A link and a client that calls in its name.
@@ -21,7 +25,7 @@ const REFUSED: &str = "Bitbucket does not accept our signature any more. Install
 pub struct Connected {
     /// The link.
     pub link: Link,
-    /// Signs every call as the link's installation.
+    /// Signs every call as the link.
     pub cloud: Cloud,
 }
 
@@ -34,6 +38,9 @@ pub enum LinkError {
     /// It is there and cannot be used; the text says why.
     #[error("{0}")]
     Off(String),
+    /// Bitbucket refuses its credential, and a person must give a new one; the text says how.
+    #[error("{0}")]
+    Broken(String),
     /// The request is wrong; the text says how.
     #[error("{0}")]
     Invalid(String),
@@ -70,7 +77,9 @@ impl From<LinkError> for AppError {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::NotFound => Self::not_found(),
-            LinkError::Off(_) | LinkError::Exists => Self::conflict(error.to_string()),
+            LinkError::Off(_) | LinkError::Broken(_) | LinkError::Exists => {
+                Self::conflict(error.to_string())
+            }
             LinkError::Invalid(text) => Self::invalid(text),
             LinkError::Upstream(error) => upstream_error(&error),
             LinkError::App(error) => error,
@@ -93,6 +102,11 @@ impl LinkError {
         use crate::kit::http::retry::Verdict as Retry;
         match self {
             Self::App(error) if error.code() != "not_found" => Err(error.into()),
+            // Nothing is sent until somebody has re-authorised the link: the work waits, and costs nothing.
+            Self::Broken(reason) => Ok(Verdict::Retry {
+                after: Some(WHILE_BROKEN),
+                reason,
+            }),
             Self::Upstream(error) => {
                 let reason = describe(&error);
                 Ok(match error.verdict(u32::try_from(attempt).unwrap_or(1)) {
@@ -108,7 +122,7 @@ impl LinkError {
     }
 }
 
-fn is_temporary(error: &bitbucket::Error) -> bool {
+pub(super) fn is_temporary(error: &bitbucket::Error) -> bool {
     match error.kind() {
         Kind::RateLimited
         | Kind::Server
@@ -117,6 +131,7 @@ fn is_temporary(error: &bitbucket::Error) -> bool {
         | Kind::Broken
         | Kind::Unreachable
         | Kind::Resting
+        | Kind::Busy
         | Kind::Garbage => true,
         Kind::Unauthorized
         | Kind::PlanLimit
@@ -134,6 +149,9 @@ fn is_temporary(error: &bitbucket::Error) -> bool {
 
 /// What Bitbucket said, and what to do about it.
 pub(super) fn describe(error: &bitbucket::Error) -> String {
+    if error.lacks_credential() {
+        return error.message().to_owned();
+    }
     let said = match (error.status(), error.message()) {
         (Some(status), "") => format!("Bitbucket answered {status}."),
         (Some(status), message) => format!("Bitbucket answered {status}: {message}."),
@@ -165,9 +183,12 @@ pub fn upstream_error(error: &bitbucket::Error) -> AppError {
 /// [`LinkError::NotFound`] for another tenant's link, [`LinkError::Off`] for one that cannot be used now.
 pub async fn client_for_link(app: &App, org: OrgId, id: LinkId) -> Result<Connected, LinkError> {
     let connected = client_for_any_link(app, org, id).await?;
+    let reason = || connected.link.status_reason.clone().unwrap_or_default();
     match connected.link.status {
+        LinkStatus::Active if connected.link.private => Err(LinkError::NotFound),
         LinkStatus::Active => Ok(connected),
         LinkStatus::Removed => Err(LinkError::NotFound),
+        LinkStatus::Broken => Err(LinkError::Broken(reason())),
         LinkStatus::Disabled => Err(off(&connected.link)),
     }
 }
@@ -180,13 +201,14 @@ fn off(link: &Link) -> LinkError {
     )
 }
 
-/// Also for a link that was disconnected, so that its hooks can be removed.
+/// Also for a link that was disconnected, so that its hooks can be removed, or that is broken, so that it can be
+/// tested. The one place where a link becomes a client.
 pub(super) async fn client_for_any_link(
     app: &App,
     org: OrgId,
     id: LinkId,
 ) -> Result<Connected, LinkError> {
-    let (link, install) = app
+    let (link, install, row) = app
         .db
         .read(move |conn| {
             let link = store::find_any_link(conn, org, id)?.ok_or(LinkError::NotFound)?;
@@ -194,17 +216,20 @@ pub(super) async fn client_for_any_link(
                 Some(installation) => installs::find_sealed(conn, installation)?,
                 None => None,
             };
-            Ok::<_, LinkError>((link, install))
+            let row = store::find_credential(conn, org, id)?;
+            Ok::<_, LinkError>((link, install, row))
         })
         .await?;
     // A tenant id that moved to another workspace must not act for the old one.
     let install =
         install.filter(|install| install.installation.principal_uuid == link.workspace_uuid);
-    let credential = match install {
-        Some(install) => install
-            .credential(&app.sealer)
-            .map_err(AppError::internal)?,
-        None => None,
+    let credential = match (link.kind, row) {
+        (CredentialKind::ConnectJwt, _) => signature(app, install.as_ref())?,
+        (CredentialKind::ConnectBearer, _) if signature(app, install.as_ref())?.is_none() => None,
+        (CredentialKind::DataCenter, _) | (_, None) => None,
+        (_, Some(row)) => Some(Credential::Source(Arc::new(LinkSource::new(
+            app, org, &row,
+        )?))),
     };
     let Some(credential) = credential else {
         return Err(off(&link));
@@ -213,6 +238,13 @@ pub(super) async fn client_for_any_link(
         link,
         cloud: app.bitbucket.for_credential(credential),
     })
+}
+
+fn signature(app: &App, install: Option<&SealedInstall>) -> AppResult<Option<Credential>> {
+    match install {
+        Some(install) => install.credential(&app.sealer).map_err(AppError::internal),
+        None => Ok(None),
+    }
 }
 
 /// A client for an active repository, and how paths name it: by uuids, which survive renames.
@@ -263,7 +295,10 @@ pub(super) async fn remember<T>(
         Err(error) if error.kind() == Kind::Unauthorized => Some(REFUSED),
         Err(_) => return Ok(()),
     };
-    if link.status != LinkStatus::Active || link.status_reason.as_deref() == reason {
+    // Any other kind is broken by its source, where the refusal arrives.
+    let is_signature = link.kind == CredentialKind::ConnectJwt;
+    if !is_signature || link.status != LinkStatus::Active || link.status_reason.as_deref() == reason
+    {
         return Ok(());
     }
     let (org, id, now) = (link.org_id, link.id, app.clock.now());

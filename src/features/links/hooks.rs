@@ -28,6 +28,8 @@ const DESCRIPTION: &str = "tracebucket-repo-hook";
 /// What every repository tells us. `repo:deleted` is for workspace hooks (bitbucket.md §5.1): when one arrives it is
 /// believed, but a repository's own hook cannot ask for it. That a repository is gone shows when its hook is checked.
 const EVENTS: &[&str] = &["repo:push", "pullrequest:fulfilled", "repo:updated"];
+/// What the scope of repositories alone is enough for.
+const PUSH_EVENTS: &[&str] = &["repo:push", "repo:updated"];
 /// What a repository with an issue tracker tells us besides.
 const TRACKER_EVENTS: &[&str] = &["issue:updated", "issue:comment_created"];
 /// How long the previous secret is honoured after Bitbucket has the new one: retries of older deliveries.
@@ -173,21 +175,40 @@ async fn register(
     secret: &Secret,
 ) -> Result<String, bitbucket::Error> {
     let ours = our_hooks(cloud, reference, hook.hook_uuid.as_deref(), url).await?;
-    let mut events = EVENTS.to_vec();
-    if repo.has_tracker == Some(true) {
-        events.extend(TRACKER_EVENTS);
-    }
-    let uuid = match put(cloud, reference, ours.first(), url, &events, secret).await {
-        // A Bitbucket without issues may not know their events: the pushes must still come.
-        Err(error) if error.kind() == Kind::Invalid && events.len() > EVENTS.len() => {
-            put(cloud, reference, ours.first(), url, EVENTS, secret).await?
-        }
-        result => result?,
-    };
+    let uuid = put_what_is_allowed(cloud, repo, reference, ours.first(), url, secret).await?;
     for double in ours.iter().filter(|found| **found != uuid) {
         cloud.delete_hook(reference, double).await?;
     }
     Ok(uuid)
+}
+
+/// A Bitbucket without issues may not know their events, and events whose read scope the credential lacks are refused
+/// (bitbucket.md §6): the pushes must still come.
+async fn put_what_is_allowed(
+    cloud: &Cloud,
+    repo: &Repo,
+    reference: &RepoRef,
+    existing: Option<&String>,
+    url: &str,
+    secret: &Secret,
+) -> Result<String, bitbucket::Error> {
+    let with_tracker = [EVENTS, TRACKER_EVENTS].concat();
+    let mut choices: Vec<&[&str]> = vec![EVENTS, PUSH_EVENTS];
+    if repo.has_tracker == Some(true) {
+        choices.insert(0, &with_tracker);
+    }
+    let mut refused = None;
+    for events in choices {
+        match put(cloud, reference, existing, url, events, secret).await {
+            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Forbidden) => {
+                // What the richest choice met says most.
+                refused.get_or_insert(error);
+            }
+            result => return result,
+        }
+    }
+    Err(refused
+        .unwrap_or_else(|| bitbucket::Error::of_credential(Kind::BadCall, "no events to ask for")))
 }
 
 /// Uuids of the hooks that are ours: the one we remember first, then those that post to our address.
@@ -404,7 +425,10 @@ fn read_secrets(conn: &mut Conn, org: OrgId, uuid: &str) -> AppResult<Option<(Re
     let Some(link) = repo.link_id else {
         return Ok(None);
     };
-    if store::find_link(conn, org, link)?.is_none_or(|link| link.status != LinkStatus::Active) {
+    // What Bitbucket sends is signed by the hook's own secret, whatever has become of our credential.
+    let listens =
+        |link: store::Link| matches!(link.status, LinkStatus::Active | LinkStatus::Broken);
+    if !store::find_link(conn, org, link)?.is_some_and(listens) {
         return Ok(None);
     }
     Ok(store::find_hook(conn, org, repo.id)?.map(|hook| (repo, hook)))

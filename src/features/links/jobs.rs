@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::client::{self, client_for_any_link, remember};
-use super::{LinkError, LinkId, RepoId, RepoStatus, hooks, order_key, store, sync};
+use super::{LinkError, LinkId, LinkStatus, RepoId, RepoStatus, hooks, order_key, store, sync};
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::OrgId;
@@ -182,6 +182,56 @@ impl RemoveHook {
                 Ok(())
             })
             .await
+    }
+}
+
+/// Forgets the credential of a link that was disconnected, once its hooks are removed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ForgetCredential {
+    /// Tenant.
+    pub org: OrgId,
+    /// The link that was disconnected.
+    pub link: LinkId,
+}
+
+impl Job for ForgetCredential {
+    type State = App;
+    const KIND: &'static str = "links.forget_credential";
+
+    fn dedupe_key(&self) -> Option<String> {
+        Some(self.link.to_string())
+    }
+
+    fn order_key(&self) -> Option<String> {
+        Some(order_key(self.link))
+    }
+
+    fn org_id(&self) -> Option<i64> {
+        Some(self.org.0)
+    }
+
+    async fn run(self, app: App, attempt: Attempt) -> anyhow::Result<Verdict> {
+        let (org, id) = (self.org, self.link);
+        let waits = app
+            .db
+            .write(move |tx| {
+                let removed = store::find_any_link(tx, org, id)?
+                    .is_some_and(|link| link.status == LinkStatus::Removed);
+                let hooks = store::count_hooks_of_link(tx, org, id)?;
+                if removed && (hooks == 0 || attempt.last) {
+                    store::forget_credential(tx, org, id)?;
+                }
+                Ok::<_, AppError>(removed && hooks > 0)
+            })
+            .await?;
+        Ok(if waits && !attempt.last {
+            Verdict::Retry {
+                after: None,
+                reason: "hooks are still being removed".to_owned(),
+            }
+        } else {
+            Verdict::Done
+        })
     }
 }
 

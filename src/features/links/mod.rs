@@ -12,17 +12,24 @@
 
 pub mod actions;
 pub mod api;
+pub mod check;
 mod client;
 mod config;
+pub mod connecting;
+mod credential;
 mod doctor;
+pub mod features;
 mod hooks;
 mod jobs;
 pub mod lifecycle;
+mod named;
 pub mod pages;
+mod probe;
 mod repos;
 pub mod setup;
 mod store;
 mod sync;
+mod token;
 mod wire;
 
 use serde_json::json;
@@ -39,12 +46,15 @@ use crate::kit::jobs::{cancel_ordered, enqueue};
 
 pub use client::{Connected, LinkError, client_for_link, client_for_repo, upstream_error};
 pub use config::LinkConfig;
+pub use credential::reseal_credentials;
 pub use doctor::{Finding, check_connections, check_secrets};
 pub use hooks::{
     RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal,
     rotate_secret,
 };
-pub use jobs::{CheckHooks, EnsureHook, RemoveHook, SyncRepos};
+pub use jobs::{CheckHooks, EnsureHook, ForgetCredential, RemoveHook, SyncRepos};
+pub use named::{Given, NewConnection, check_kind, connect_named, reauthorise};
+pub use probe::{LookAfter, ProbeLink, test_connection, warning};
 pub use repos::{
     FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release,
     repository_gone, search_repositories,
@@ -77,8 +87,44 @@ text_enum! {
         Active = "active",
         /// The workspace removed the app, or gave its tenant id to another workspace.
         Disabled = "disabled",
+        /// Bitbucket refuses its credential; nothing calls until somebody re-authorises it or a probe succeeds.
+        Broken = "broken",
         /// The organization disconnected it; only history refers to it.
         Removed = "removed",
+    }
+}
+
+text_enum! {
+    /// How a link proves to Bitbucket who calls (bitbucket.md §6).
+    CredentialKind {
+        /// A Connect installation that signs every call.
+        ConnectJwt = "connect_jwt",
+        /// A Connect installation that exchanges its signature for access tokens.
+        ConnectBearer = "connect_bearer",
+        /// An OAuth consumer that a person has allowed to act for them.
+        OauthCode = "oauth_code",
+        /// A private OAuth consumer that acts for itself.
+        ClientCredentials = "client_credentials",
+        /// A person's API token, with the e-mail of the Atlassian account.
+        ApiToken = "api_token",
+        /// An access token of one repository.
+        RepositoryToken = "repository_token",
+        /// An access token of a project.
+        ProjectToken = "project_token",
+        /// An access token of a workspace.
+        WorkspaceToken = "workspace_token",
+        /// User name and app password, for servers that still take them.
+        AppPassword = "app_password",
+        /// An HTTP access token of Bitbucket Data Center. Not yet: nothing makes one.
+        DataCenter = "data_center",
+    }
+}
+
+impl CredentialKind {
+    /// Whether an installation of the Connect app is behind it.
+    #[must_use]
+    pub const fn is_connect(self) -> bool {
+        matches!(self, Self::ConnectJwt | Self::ConnectBearer)
     }
 }
 
@@ -214,6 +260,7 @@ pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppRe
                     now,
                 )?;
             }
+            enqueue(tx, &ForgetCredential { org, link: id }, now)?;
             let data = json!({ "workspace": link.name });
             audit::record(
                 tx,
@@ -251,7 +298,7 @@ pub fn follow_installation(
             InstallStatus::Live => None,
         };
         match (reason, link.status) {
-            (Some(reason), LinkStatus::Active) => {
+            (Some(reason), LinkStatus::Active | LinkStatus::Broken) => {
                 store::set_link_status(tx, org, id, LinkStatus::Disabled, Some(reason), now)?;
                 store::move_repos(
                     tx,
@@ -273,7 +320,7 @@ pub fn follow_installation(
                 )?;
             }
             // Also for a link that was active all the time: names may have changed, hooks may be gone.
-            (None, LinkStatus::Active | LinkStatus::Disabled) => {
+            (None, LinkStatus::Active | LinkStatus::Broken | LinkStatus::Disabled) => {
                 link_to(tx, org, installation, ACTOR, now)?;
             }
             _ => {}

@@ -6,8 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::probe::warning;
 use super::repos::{self, FoundRepo};
-use super::store::{self, Hook, Link, Repo, RepoFilter};
+use super::store::{self, Hook, Link, Repo, RepoFilter, SealedCredential};
 use super::{HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
@@ -47,8 +48,15 @@ struct ConnectionPart {
     name: String,
     host: String,
     web_url: String,
+    title: String,
+    purpose: String,
     kind: &'static str,
     kind_label: &'static str,
+    is_connect: bool,
+    private: bool,
+    checked_at: Option<Micros>,
+    expires_at: Option<Micros>,
+    warning: Option<&'static str>,
     status: &'static str,
     status_detail: Option<String>,
     installed_by: Option<String>,
@@ -59,7 +67,13 @@ struct ConnectionPart {
 }
 
 impl ConnectionPart {
-    fn new(app: &App, link: &Link, repos: &[Repo], hooks: &HashMap<RepoId, Hook>) -> Self {
+    fn new(
+        app: &App,
+        link: &Link,
+        credential: Option<&SealedCredential>,
+        repos: &[Repo],
+        hooks: &HashMap<RepoId, Hook>,
+    ) -> Self {
         let host = host(app);
         let problems = repos
             .iter()
@@ -68,11 +82,20 @@ impl ConnectionPart {
             id: link.id.to_string(),
             name: link.name.clone(),
             web_url: app.bitbucket.web_repository(&link.name),
-            kind: "connect",
-            kind_label: "Connect app",
+            title: link.title().to_owned(),
+            purpose: link.purpose.clone(),
+            kind: link.kind.as_str(),
+            kind_label: link.kind.title(),
+            is_connect: link.kind.is_connect(),
+            private: link.private,
+            checked_at: link.checked_at,
+            expires_at: credential.and_then(|row| row.expires_at),
+            warning: credential
+                .and_then(|row| warning(row.expires_at, row.rotated_at, app.clock.now()))
+                .map(|(_, text)| text),
             status: match (link.status, &link.status_reason) {
                 (LinkStatus::Active, None) => "active",
-                (LinkStatus::Active, Some(_)) => "error",
+                (LinkStatus::Active, Some(_)) | (LinkStatus::Broken, _) => "error",
                 _ => "disabled",
             },
             status_detail: link.status_reason.clone(),
@@ -80,8 +103,10 @@ impl ConnectionPart {
             installed_at: link.created_at,
             repo_count: repos.len(),
             hook_problems: problems.count(),
-            ends_on: (host == CLOUD_HOST && link.status == LinkStatus::Active)
-                .then_some(CONNECT_ENDS),
+            ends_on: (host == CLOUD_HOST
+                && link.status == LinkStatus::Active
+                && link.kind.is_connect())
+            .then_some(CONNECT_ENDS),
             host,
         }
     }
@@ -159,24 +184,27 @@ pub async fn list(
     access: OrgAccess<need::OrgRead>,
     signed_in: SignedIn,
 ) -> AppResult<HttpResponse> {
-    let org = access.org.id;
+    let (org, person) = (access.org.id, signed_in.user.id);
     let rows = app
         .db
         .read(move |conn| {
             let mut rows = Vec::new();
-            for link in store::list_links(conn, org)? {
+            for link in store::list_links_of(conn, org, Some(person))? {
                 let repos = store::repos_of_link(conn, org, link.id)?;
                 let hooks = store::hooks_of(conn, org, &ids(&repos))?;
-                rows.push((link, repos, by_repo(hooks)));
+                let credential = store::find_credential(conn, org, link.id)?;
+                rows.push((link, credential, repos, by_repo(hooks)));
             }
             Ok::<_, AppError>(rows)
         })
         .await?;
     let connections: Vec<_> = rows
         .iter()
-        .map(|(link, repos, hooks)| ConnectionPart::new(&app, link, repos, hooks))
+        .map(|(link, credential, repos, hooks)| {
+            ConnectionPart::new(&app, link, credential.as_ref(), repos, hooks)
+        })
         .collect();
-    let on_cloud = host(&app) == CLOUD_HOST && !connections.is_empty();
+    let on_cloud = host(&app) == CLOUD_HOST && connections.iter().any(|one| one.is_connect);
     let content = json!({
         "connections": connections,
         "notices": { "connect_ends": on_cloud, "tracker_removed": on_cloud },
@@ -220,14 +248,25 @@ pub async fn detail(
     signed_in: SignedIn,
     query: web::Query<Search>,
 ) -> AppResult<HttpResponse> {
-    let (org, id) = (access.org.id, LinkId(path.1));
-    let (link, repos, hooks) = app
+    let (org, id, person) = (access.org.id, LinkId(path.1), signed_in.user.id);
+    let (link, credential, others, repos, hooks) = app
         .db
         .read(move |conn| {
-            let link = store::find_link(conn, org, id)?.ok_or_else(AppError::not_found)?;
+            let link = store::find_link_of(conn, org, id, Some(person))?
+                .ok_or_else(AppError::not_found)?;
+            let credential = store::find_credential(conn, org, id)?;
+            let others: Vec<Value> = store::list_links(conn, org)?
+                .iter()
+                .filter(|other| {
+                    other.id != id
+                        && other.status == LinkStatus::Active
+                        && other.workspace_uuid == link.workspace_uuid
+                })
+                .map(|other| json!({ "value": other.id.to_string(), "label": other.title() }))
+                .collect();
             let repos = store::repos_of_link(conn, org, id)?;
             let hooks = store::hooks_of(conn, org, &ids(&repos))?;
-            Ok::<_, AppError>((link, repos, by_repo(hooks)))
+            Ok::<_, AppError>((link, credential, others, repos, by_repo(hooks)))
         })
         .await?;
     let manages = can_manage(&access);
@@ -242,14 +281,16 @@ pub async fn detail(
         .map(|repo| repo_part(repo, hooks.get(&repo.id), None))
         .collect();
     let content = json!({
-        "connection": ConnectionPart::new(&app, &link, &repos, &hooks),
+        "connection": ConnectionPart::new(&app, &link, credential.as_ref(), &repos, &hooks),
+        "report": link.last_report(),
+        "others": others,
         "sync": progress(&repos, &hooks),
         "repos": rows,
         "search": { "query": query.search.clone().unwrap_or_default(), "error": error, "results": results },
         "capabilities": capabilities(&repos, &hooks),
         "can_manage": manages,
     });
-    shell(&app, &req, &link.name, "connections", &access, &signed_in).page(
+    shell(&app, &req, link.title(), "connections", &access, &signed_in).page(
         &app,
         "links/detail.html",
         content,

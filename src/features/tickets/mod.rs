@@ -110,6 +110,8 @@ impl From<LinkError> for TicketError {
         match error {
             LinkError::NotFound => Self::NotFound,
             LinkError::App(error) => Self::App(error),
+            // Work waits until somebody has re-authorised the connection.
+            LinkError::Broken(reason) => Self::Busy(reason, BROKEN_SECS),
             other if other.is_temporary() => Self::Busy(other.to_string(), RETRY_SECS),
             other => Self::Refused(other.to_string()),
         }
@@ -144,6 +146,8 @@ fn fields_text(fields: &[(&'static str, String)]) -> String {
     parts.join("; ")
 }
 
+/// What a caller is told to wait while the connection needs a person.
+const BROKEN_SECS: u64 = 3_600;
 /// What a caller is told to wait when the other side did not say.
 const RETRY_SECS: u64 = 10;
 

@@ -3,7 +3,7 @@
 //   looks.mjs CONFIG_JSON
 //
 // The config: base (address), cookie (of a signed-in person, "name=value"), pages: [{path, name, variant, status, says,
-// signed_out}]. Prints {"done": true, "pages": […]}; anything wrong ends it with status 1.
+// signed_out, fill}]; with `fill`, fields by name, the form of the page is sent and its answer is the page. Prints {"done": true, "pages": […]}; anything wrong ends it with status 1.
 import { launch } from './lib.mjs';
 import { Person, check, same } from './steps.mjs';
 
@@ -17,6 +17,10 @@ try {
     if (page.signed_out) await browser.context.clearCookies();
     else await browser.context.addCookies([{ name, value, url: config.base }]);
     same(await person.goto(`${config.base}${page.path}`), page.status, page.path);
+    for (const [field, given] of Object.entries(page.fill ?? {})) await browser.page.fill(`main [name="${field}"]`, given);
+    if (page.fill) {
+      await Promise.all([browser.page.waitForEvent('load'), browser.page.click('main form .button-primary')]);
+    }
     const text = await browser.page.locator('body').innerText();
     for (const word of page.says) check(text.includes(word), `${page.path} does not say ${word}: ${text}`);
     await person.look(page.name, page.variant);

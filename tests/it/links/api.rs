@@ -38,7 +38,7 @@ both! {
             let (status, html) = (page.status(), page.text().await.unwrap());
             assert_eq!(status, 200, "{path}: {html}");
         }
-        let page = t.http.get(t.url("/o/acme/connections/")).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
+        let page = t.http.get(t.url("/o/acme/connections/new/")).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
         assert!(page.contains(&t.url("/extensions/bitbucket/descriptor/")), "{page}");
     }
 }

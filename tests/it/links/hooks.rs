@@ -64,11 +64,12 @@ in_a_world! {
 
         // Refused: shown with the reason, and repaired by a click.
         bitbucket.create_repository(NewRepository::new("acme", "api")).await.unwrap();
-        bitbucket.add_fault(Fault::once("POST", "/hooks", status(403)));
+        bitbucket.add_fault(Fault::always("POST", "/hooks", status(403)));
         let api = world.add("acme/api", 201).await["id"].as_str().unwrap().to_owned();
         t.run_jobs().await;
         let hook = world.hook(&api).await.unwrap();
         assert_eq!((hook.state, hook.last_error.unwrap().contains("403")), (HookState::Failed, true));
+        bitbucket.clear_faults();
         let org = world.tenant.org.id;
         links::repair_hook(&t.app, org, RepoId(api.parse().unwrap()), "Olga").await.unwrap();
         t.run_jobs().await;

@@ -45,8 +45,11 @@ macro_rules! in_a_world {
 }
 
 mod api;
+mod checks;
+mod connecting;
 mod console;
 mod hooks;
+mod tokens;
 
 impl World {
     /// What Bitbucket has on disk, secrets included.

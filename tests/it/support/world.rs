@@ -4,8 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use bitbucket_sandbox::{InstallRequest, NewRepository, Sandbox, SandboxConfig};
+use bitbucket_sandbox::{
+    Access, InstallRequest, NewConsumer, NewCredential, NewMember, NewRepository, NewUser, Sandbox,
+    SandboxConfig,
+};
 use serde_json::{Value, json};
+use tracebucket::app::App;
+use tracebucket::bitbucket::Credential;
+use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
+use tracebucket::features::links::{self, CredentialKind, Given, NewConnection, check};
 
 use super::{Backend, Options, Tenant, TestApp, answer};
 
@@ -126,7 +133,193 @@ pub async fn link_by_hand(t: &TestApp, redirect: &str, cookie: &str, org: &str) 
     );
 }
 
+/// Where the consumers of the tests send a browser back to.
+pub const BACK: &str = "https://tracker.example/extensions/bitbucket/oauth/callback/";
+
+/// A consumer of `acme` with what the product asks for, and Ada, who may allow it.
+pub fn consumer(bitbucket: &Sandbox, private: bool, grace: Option<i64>) -> Consumer {
+    consumer_at(bitbucket, private, grace, BACK)
+}
+
+/// The same with another callback URL.
+pub fn consumer_at(
+    bitbucket: &Sandbox,
+    private: bool,
+    grace: Option<i64>,
+    callback: &str,
+) -> Consumer {
+    let ada = NewUser {
+        display_name: "Ada Lind".into(),
+        nickname: "ada".into(),
+        email: Some("ada@acme.example".into()),
+    };
+    bitbucket.create_user(&ada).unwrap();
+    let member =
+        json!({ "workspace": "acme", "user": "ada", "role": "owner", "permission": "admin" });
+    bitbucket
+        .add_member(&serde_json::from_value::<NewMember>(member).unwrap())
+        .unwrap();
+    let scopes = links::features::wanted_scopes(CredentialKind::OauthCode);
+    let made = bitbucket
+        .create_consumer(&NewConsumer {
+            workspace: "acme".into(),
+            name: "Tracebucket".into(),
+            callback_url: Some(callback.into()),
+            scopes: scopes.into_iter().map(str::to_owned).collect(),
+            private,
+            refresh_grace: grace,
+            ..NewConsumer::default()
+        })
+        .unwrap();
+    Consumer {
+        key: made.key.clone(),
+        secret: made.secret.expose().into(),
+    }
+}
+
+/// What Ada's consent gives, without the browser.
+pub async fn allow(app: &App, bitbucket: &Sandbox, consumer: &Consumer) -> Granted {
+    let code = bitbucket
+        .grant(&Access {
+            key: consumer.key.clone(),
+            user: "ada".into(),
+            redirect_uri: Some(BACK.into()),
+        })
+        .unwrap();
+    let code = code.expose().into();
+    let grant = Grant::Code {
+        consumer,
+        code: &code,
+        redirect_uri: BACK,
+    };
+    app.bitbucket.exchange(&grant).await.unwrap()
+}
+
+/// A way to connect without the Connect app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Oauth,
+    ApiToken,
+    WorkspaceToken,
+}
+
+/// The credential of a way, and what signs with it.
+async fn credential(
+    t: &TestApp,
+    bitbucket: &Sandbox,
+    way: Way,
+) -> (CredentialKind, Given, Credential) {
+    match way {
+        Way::Oauth => {
+            let consumer = consumer(bitbucket, false, None);
+            let granted = allow(&t.app, bitbucket, &consumer).await;
+            let signs = Credential::Bearer(granted.access.clone());
+            (
+                CredentialKind::OauthCode,
+                Given::OauthCode { consumer, granted },
+                signs,
+            )
+        }
+        Way::ApiToken => {
+            consumer(bitbucket, false, None);
+            let scopes = links::features::wanted_scopes(CredentialKind::ApiToken);
+            let made = bitbucket
+                .create_credential(&NewCredential::ApiToken {
+                    user: "ada".into(),
+                    scopes: scopes.into_iter().map(str::to_owned).collect(),
+                    expires_in: 86_400,
+                })
+                .unwrap();
+            let (email, token) = ("ada@acme.example".to_owned(), made.secret.expose());
+            let signs = Credential::Basic {
+                user: email.clone(),
+                password: token.into(),
+            };
+            let given = Given::ApiToken {
+                email,
+                token: token.into(),
+            };
+            (CredentialKind::ApiToken, given, signs)
+        }
+        Way::WorkspaceToken => {
+            let scopes = links::features::wanted_scopes(CredentialKind::WorkspaceToken);
+            let made = bitbucket
+                .create_credential(&NewCredential::WorkspaceAccessToken {
+                    workspace: "acme".into(),
+                    name: "tracebucket".into(),
+                    scopes: scopes.into_iter().map(str::to_owned).collect(),
+                    expires_in: None,
+                })
+                .unwrap();
+            let token = made.secret.expose();
+            let given = Given::AccessToken {
+                token: token.into(),
+            };
+            (
+                CredentialKind::WorkspaceToken,
+                given,
+                Credential::Bearer(token.into()),
+            )
+        }
+    }
+}
+
 impl World {
+    /// The same as [`World::new`] without the Connect app.
+    pub async fn over(backend: Backend, way: Way) -> Self {
+        let (bitbucket, t, folder) = bitbucket_and_app(backend).await;
+        let tenant = t.tenant("acme").await;
+        let (kind, given, signs) = credential(&t, &bitbucket, way).await;
+        let cloud = t.app.bitbucket.for_credential(signs);
+        let report = check::run(&cloud, kind, "acme", None, t.app.clock.now()).await;
+        assert!(report.ok, "{report:#?}");
+        for feature in &report.features {
+            let possible = way != Way::WorkspaceToken || feature.key != "tickets";
+            assert_eq!(
+                feature.state,
+                if possible { "on" } else { "off" },
+                "{feature:?}"
+            );
+        }
+        let new = NewConnection {
+            kind,
+            credential: given,
+            workspace_uuid: report.workspace_uuid.unwrap(),
+            workspace: report.workspace.unwrap(),
+            label: format!("{way:?}"),
+            purpose: String::new(),
+            owner: Some(tenant.owner.id),
+            private: false,
+            expires_at: None,
+        };
+        let link = links::connect_named(&t.app, tenant.org.id, new, "Olga Owner")
+            .await
+            .unwrap();
+        t.run_jobs().await;
+        let mut world = Self {
+            t,
+            bitbucket,
+            tenant,
+            client_key: String::new(),
+            integration: link.id.to_string(),
+            repo: String::new(),
+            folder,
+        };
+        world.repo = world.add_shop().await;
+        world
+    }
+
+    async fn add_shop(&self) -> String {
+        let body = json!({ "provider": "integrations:bitbucket", "installation": self.integration, "identifier": "acme/shop" });
+        let path = "/api/0/organizations/acme/repos/";
+        let repo = self
+            .t
+            .send("POST", path, &self.tenant.token, body, 201)
+            .await;
+        self.t.run_jobs().await;
+        repo["id"].as_str().unwrap().to_owned()
+    }
+
     /// Everything up to a repository with a live hook.
     pub async fn new(backend: Backend) -> Self {
         let (bitbucket, t, folder) = bitbucket_and_app(backend).await;

@@ -16,6 +16,7 @@ use crate::support::world::hidden;
 
 const SETUP: &str = "/extensions/bitbucket/setup/";
 const CONFIRM: &str = "/extensions/bitbucket/setup/confirm/";
+const CALLBACK: &str = "/extensions/bitbucket/oauth/callback/";
 const INSTALLED: &str = "/extensions/bitbucket/installed/";
 const UNINSTALLED: &str = "/extensions/bitbucket/uninstalled/";
 
@@ -47,6 +48,8 @@ pub async fn holds(two: &Two, method: &str, path: &'static str) -> bool {
         // Bitbucket's token names the installation; session and role decide which organization it is linked to.
         ("get", SETUP) => two.setup_offers_own_organizations().await,
         ("get" | "post", CONFIRM) => two.confirm_needs_the_organization(method).await,
+        // The state belongs to the session that asked for it.
+        ("get", CALLBACK) => two.another_session_cannot_come_back().await,
         // The key is of one project.
         ("post", "/api/{project}/envelope/" | "/api/{project}/store/") => {
             two.key_opens_its_project_only(path).await;
@@ -80,6 +83,41 @@ impl Two {
         let before = self.dump.rows(&self.t).await;
         tries.await;
         dump::assert_same(&before, &self.dump.rows(&self.t).await, what);
+    }
+
+    async fn another_session_cannot_come_back(&self) {
+        let form = [
+            ("workspace", OWNER),
+            ("user", "key"),
+            ("secret", "secret"),
+            ("csrf", self.a.session.csrf.as_str()),
+        ];
+        let path = format!("/o/{OWNER}/connections/new/form/?kind=oauth_code");
+        let page = self
+            .form_as(&path, &self.a.session.cookie, &form)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(page.status(), 200);
+        let html = page.text().await.unwrap();
+        let state = html.split("state=").nth(1).unwrap();
+        let state: String = state.chars().take_while(char::is_ascii_hexdigit).collect();
+        let back = format!("{CALLBACK}?state={state}&error=access_denied");
+        self.unchanged(CALLBACK, async {
+            for session in [&self.b.session, &self.of_both, &self.a_member] {
+                assert_eq!(status(self.get_as(&back, &session.cookie)).await, 400);
+            }
+        })
+        .await;
+        // It is good for the one who asked, once.
+        assert_eq!(
+            status(self.get_as(&back, &self.a.session.cookie)).await,
+            303
+        );
+        assert_eq!(
+            status(self.get_as(&back, &self.a.session.cookie)).await,
+            400
+        );
     }
 
     fn secret(&self, side: &Side) -> String {

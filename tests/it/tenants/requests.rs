@@ -273,12 +273,46 @@ fn organization_pages() -> Vec<Case> {
     ]
 }
 
+/// Begins a way to Bitbucket and back.
+fn oauth_form() -> Parts {
+    Parts {
+        query: vec![("kind", "oauth_code".into())],
+        ..form([
+            ("workspace", "anywhere".into()),
+            ("user", "key".into()),
+            ("secret", "secret".into()),
+        ])
+    }
+}
+
 fn connection_pages() -> Vec<Case> {
     vec![
         case("get", "/o/{org}/connections/", 200),
         case("get", "/o/{org}/connections/{link}/", 200)
             .with(|_| query([("search", String::new())])),
         case("get", "/o/{org}/connections/{link}/done/", 200),
+        case("get", "/o/{org}/connections/new/", 200).managers(),
+        case("get", "/o/{org}/connections/new/form/", 200)
+            .managers()
+            .with(|_| query([("kind", "api_token".into())])),
+        case("post", "/o/{org}/connections/new/form/", 200)
+            .managers()
+            .with(|_| oauth_form()),
+        case("post", "/o/{org}/connections/{link}/test/", 303).managers(),
+        case("get", "/o/{org}/connections/{link}/reauthorise/", 200)
+            .managers()
+            .special(&[("link", "named_integration")]),
+        case("post", "/o/{org}/connections/{link}/reauthorise/", 200)
+            .managers()
+            .special(&[("link", "named_integration")])
+            .with(|_| oauth_form()),
+        case(
+            "post",
+            "/o/{org}/connections/{link}/repos/{repo}/move/",
+            303,
+        )
+        .managers()
+        .with(|pick| form([("to", pick("named_integration"))])),
         // Each name that cannot be added is told in the message of the next page.
         case("post", "/o/{org}/connections/{link}/repos/", 303)
             .managers()

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bitbucket_sandbox::{Action, Fault, NewRepository, Sandbox};
+use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository, Sandbox};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 use serde_json::{Value, json};
+use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::{self, Role, ScopeSet, User};
 use tracebucket::features::groups::GroupId;
+use tracebucket::features::links::{self, CredentialKind, Given, NewConnection};
 use tracebucket::features::tickets::SyncStatus;
 use tracebucket::kit::crypto::hmac_sha256;
 use tracebucket::kit::jobs;
@@ -80,6 +82,7 @@ pub fn all_keys() -> BTreeSet<&'static str> {
         "failed_ticket",
         "integration",
         "spare_integration",
+        "named_integration",
         "repo",
         "repo_name",
         "free_repo",
@@ -296,6 +299,9 @@ impl Side {
             link_by_hand(t, &redirect, &self.session.cookie, self.word).await;
             things.set("spare_integration", &[newest(t, "links", &in_org).await]);
         }
+        if keys.contains("named_integration") {
+            things.set("named_integration", &[self.named_link(t, bitbucket).await]);
+        }
         if keys.contains("delivery") {
             let sent = self
                 .webhook(t, org.id, &self.hook_secret)
@@ -335,6 +341,36 @@ impl Side {
             .write(move |tx| accounts::invite(tx, org, "owner", &email, Role::Member, now))
             .await
             .unwrap()
+    }
+
+    /// A second connection to the tenant's workspace, by an access token.
+    async fn named_link(&self, t: &TestApp, bitbucket: &Sandbox) -> String {
+        let made = bitbucket
+            .create_credential(&NewCredential::WorkspaceAccessToken {
+                workspace: self.word.into(),
+                name: nonce(),
+                scopes: vec!["repository".into(), "webhook".into(), "pullrequest".into()],
+                expires_in: None,
+            })
+            .unwrap();
+        let signs = Credential::Bearer(made.secret.expose().into());
+        let cloud = t.app.bitbucket.for_credential(signs);
+        let workspace = cloud.workspace(self.word);
+        let new = NewConnection {
+            kind: CredentialKind::WorkspaceToken,
+            credential: Given::AccessToken {
+                token: made.secret.expose().into(),
+            },
+            workspace_uuid: workspace.await.unwrap().uuid.unwrap(),
+            workspace: self.word.into(),
+            label: format!("second of {}", self.word),
+            purpose: String::new(),
+            owner: None,
+            private: false,
+            expires_at: None,
+        };
+        let link = links::connect_named(&t.app, self.tenant.org.id, new, "Olga Owner").await;
+        link.unwrap().id.to_string()
     }
 
     /// Installs the app in one more workspace; its client key, and where the browser goes.

@@ -238,3 +238,17 @@ pub(in crate::features::links) fn replace_sealed(
     ))
     .execute(tx.conn())
 }
+
+/// Hooks of a link's repositories that Bitbucket may still have.
+pub(in crate::features::links) fn count_hooks_of_link(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+) -> QueryResult<i64> {
+    repo_hooks::table
+        .inner_join(repos::table.on(repos::id.eq(repo_hooks::repo_id)))
+        .filter(repos::org_id.eq(org))
+        .filter(repos::link_id.eq(link))
+        .count()
+        .get_result(conn)
+}

@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 
-use crate::features::accounts::{self, OrgId};
+use crate::features::accounts::{self, OrgId, UserId};
 use crate::features::installs::InstallationId;
-use crate::features::links::{LinkId, LinkStatus, PROVIDER};
+use crate::features::links::{CredentialKind, LinkId, LinkStatus, PROVIDER};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
 use crate::schema::links;
@@ -16,8 +16,9 @@ use crate::schema::links;
 pub struct Link {
     pub id: LinkId,
     pub org_id: OrgId,
+    pub kind: CredentialKind,
     pub installation_id: Option<InstallationId>,
-    /// The `clientKey`.
+    /// The `clientKey` of a Connect link, a word of our own for any other.
     pub external_id: String,
     /// In braces; what API paths name the workspace by.
     pub workspace_uuid: String,
@@ -30,6 +31,18 @@ pub struct Link {
     /// Why it is disabled, or what Bitbucket holds against it while it is active.
     pub status_reason: Option<String>,
     pub(in crate::features::links) config: String,
+    /// What people call the connection; empty is the name of the workspace.
+    pub label: String,
+    /// What it is for, in the words of who made it.
+    pub purpose: String,
+    /// Who answers for it.
+    pub owner_id: Option<UserId>,
+    /// Only its owner sees and uses it.
+    pub private: bool,
+    /// The last test as JSON.
+    pub(in crate::features::links) last_check: Option<String>,
+    /// When it was tested last.
+    pub checked_at: Option<Micros>,
     pub created_by: String,
     pub created_at: Micros,
 }
@@ -45,17 +58,33 @@ pub(in crate::features::links) struct LinkFacts<'a> {
     pub(in crate::features::links) icon: Option<&'a str>,
 }
 
-/// The links of an organization that were not disconnected, oldest first.
+/// The links that an organization shares and that were not disconnected, oldest first.
 ///
 /// # Errors
 /// When the query fails.
 pub fn list_links(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<Link>> {
-    links::table
+    list_links_of(conn, org, None)
+}
+
+/// The same, with the private ones of a person.
+///
+/// # Errors
+/// When the query fails.
+pub(in crate::features::links) fn list_links_of(
+    conn: &mut Conn,
+    org: OrgId,
+    person: Option<UserId>,
+) -> QueryResult<Vec<Link>> {
+    let all: Vec<Link> = links::table
         .filter(links::org_id.eq(org))
         .filter(links::status.ne(LinkStatus::Removed))
         .order(links::id)
         .select(Link::as_select())
-        .load(conn)
+        .load(conn)?;
+    Ok(all
+        .into_iter()
+        .filter(|link| link.seen_by(person))
+        .collect())
 }
 
 /// The links of all organizations that were not disconnected, each with its organization's slug; for the operator's
@@ -77,12 +106,187 @@ pub(in crate::features::links) fn every_link(conn: &mut Conn) -> QueryResult<Vec
         .collect()
 }
 
-/// A link that was not disconnected.
+/// A link that the organization shares and that was not disconnected.
 ///
 /// # Errors
 /// When the query fails.
 pub fn find_link(conn: &mut Conn, org: OrgId, id: LinkId) -> QueryResult<Option<Link>> {
-    Ok(find_any_link(conn, org, id)?.filter(|link| link.status != LinkStatus::Removed))
+    find_link_of(conn, org, id, None)
+}
+
+/// The same, or a private one of a person.
+///
+/// # Errors
+/// When the query fails.
+pub(in crate::features::links) fn find_link_of(
+    conn: &mut Conn,
+    org: OrgId,
+    id: LinkId,
+    person: Option<UserId>,
+) -> QueryResult<Option<Link>> {
+    Ok(find_any_link(conn, org, id)?
+        .filter(|link| link.status != LinkStatus::Removed && link.seen_by(person)))
+}
+
+impl Link {
+    fn seen_by(&self, person: Option<UserId>) -> bool {
+        !self.private || (person.is_some() && self.owner_id == person)
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        if self.label.is_empty() {
+            &self.name
+        } else {
+            &self.label
+        }
+    }
+}
+
+/// What a new named connection says.
+pub(in crate::features::links) struct NamedFacts<'a> {
+    pub(in crate::features::links) kind: CredentialKind,
+    pub(in crate::features::links) external_id: &'a str,
+    pub(in crate::features::links) workspace_uuid: &'a str,
+    pub(in crate::features::links) name: &'a str,
+    pub(in crate::features::links) domain_name: &'a str,
+    pub(in crate::features::links) label: &'a str,
+    pub(in crate::features::links) purpose: &'a str,
+    pub(in crate::features::links) owner: Option<UserId>,
+    pub(in crate::features::links) private: bool,
+}
+
+/// Makes a connection of its own name, whatever other connections to the workspace there are.
+pub(in crate::features::links) fn insert_named_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    facts: &NamedFacts<'_>,
+    actor: &str,
+    now: Micros,
+) -> QueryResult<Link> {
+    let id: LinkId = diesel::insert_into(links::table)
+        .values((
+            links::org_id.eq(org),
+            links::provider.eq(PROVIDER),
+            links::kind.eq(facts.kind),
+            links::external_id.eq(facts.external_id),
+            links::workspace_uuid.eq(facts.workspace_uuid),
+            links::name.eq(facts.name),
+            links::domain_name.eq(facts.domain_name),
+            links::account_type.eq("team"),
+            links::status.eq(LinkStatus::Active),
+            links::config.eq("{}"),
+            links::label.eq(facts.label),
+            links::purpose.eq(facts.purpose),
+            links::owner_id.eq(facts.owner),
+            links::private.eq(facts.private),
+            links::created_by.eq(actor),
+            links::created_at.eq(now),
+            links::updated_at.eq(now),
+        ))
+        .returning(links::id)
+        .get_result(tx.conn())?;
+    find_any_link(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
+}
+
+/// Says that Bitbucket refuses the credential of an active link. False when it was not active.
+pub(in crate::features::links) fn break_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    reason: &str,
+    now: Micros,
+) -> QueryResult<bool> {
+    move_link(
+        tx,
+        org,
+        id,
+        LinkStatus::Active,
+        LinkStatus::Broken,
+        Some(reason),
+        now,
+    )
+}
+
+/// Says that a broken link works again. False when it was not broken.
+pub(in crate::features::links) fn mend_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    now: Micros,
+) -> QueryResult<bool> {
+    move_link(
+        tx,
+        org,
+        id,
+        LinkStatus::Broken,
+        LinkStatus::Active,
+        None,
+        now,
+    )
+}
+
+fn move_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    from: LinkStatus,
+    to: LinkStatus,
+    reason: Option<&str>,
+    now: Micros,
+) -> QueryResult<bool> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id))
+            .filter(links::status.eq(from)),
+    )
+    .set((
+        links::status.eq(to),
+        links::status_reason.eq(reason),
+        links::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(|count| count == 1)
+}
+
+/// Keeps the result of a test.
+pub(in crate::features::links) fn note_check(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    report: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((
+        links::last_check.eq(Some(report)),
+        links::checked_at.eq(Some(now)),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+pub(in crate::features::links) fn set_link_kind(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    kind: CredentialKind,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((links::kind.eq(kind), links::updated_at.eq(now)))
+    .execute(tx.conn())
+    .map(drop)
 }
 
 pub(in crate::features::links) fn find_any_link(
@@ -142,9 +346,13 @@ pub(in crate::features::links) fn put_link(
         .values((
             links::org_id.eq(org),
             links::provider.eq(PROVIDER),
+            links::kind.eq(CredentialKind::ConnectJwt),
             links::external_id.eq(facts.external_id),
             links::workspace_uuid.eq(facts.workspace_uuid),
             links::config.eq("{}"),
+            links::label.eq(""),
+            links::purpose.eq(""),
+            links::private.eq(false),
             links::created_by.eq(actor),
             links::created_at.eq(now),
             content(),

@@ -138,7 +138,7 @@ fn explain_list(error: &Error) -> BackendError {
         | Kind::TooSlow
         | Kind::Garbage
         | Kind::TooLarge => later(true),
-        Kind::RateLimited | Kind::Unreachable | Kind::Resting => later(false),
+        Kind::RateLimited | Kind::Unreachable | Kind::Resting | Kind::Busy => later(false),
         _ => BackendError::Refused(text),
     }
 }

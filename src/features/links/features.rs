@@ -1,0 +1,354 @@
+//! What each feature needs of a credential: the one table behind the scope diff, the forms and docs/CONNECTIONS.md.
+
+use serde::{Deserialize, Serialize};
+
+use super::CredentialKind;
+use crate::atlassian::descriptor;
+
+/// Something the product does with a connection.
+#[derive(Debug)]
+pub struct Feature {
+    /// Stable key.
+    pub key: &'static str,
+    /// What people call it.
+    pub name: &'static str,
+    /// What does not work without it.
+    pub without: &'static str,
+    /// Classic scopes: OAuth, access tokens, app passwords, Connect.
+    pub classic: &'static [&'static str],
+    /// Granular scopes: API tokens (bitbucket.md §6; none implies another).
+    pub granular: &'static [&'static str],
+}
+
+/// Every feature, the most basic first. Scopes as in bitbucket.md §3.2 and §6.
+pub const FEATURES: &[Feature] = &[
+    Feature {
+        key: "repositories",
+        name: "Repositories, commits and files",
+        without: "Nothing works: repositories cannot be found or added.",
+        classic: &["repository"],
+        granular: &["read:repository:bitbucket", "read:workspace:bitbucket"],
+    },
+    Feature {
+        key: "pushes",
+        name: "Webhooks for pushes",
+        without: "Commits do not resolve errors, because nobody tells us of pushes.",
+        classic: &["webhook", "repository"],
+        granular: &[
+            "read:webhook:bitbucket",
+            "write:webhook:bitbucket",
+            "delete:webhook:bitbucket",
+            "read:repository:bitbucket",
+        ],
+    },
+    Feature {
+        key: "pull_requests",
+        name: "Pull requests",
+        without: "Merged pull requests are not heard of; pushes still are.",
+        classic: &["pullrequest"],
+        granular: &["read:pullrequest:bitbucket"],
+    },
+    Feature {
+        key: "tickets",
+        name: "Create and update Bitbucket issues",
+        without: "Errors cannot become Bitbucket issues.",
+        classic: &["issue:write"],
+        granular: &["read:issue:bitbucket", "write:issue:bitbucket"],
+    },
+    Feature {
+        key: "account",
+        name: "Show who is connected",
+        without: "The test cannot say in whose name the connection acts.",
+        classic: &["account"],
+        granular: &["read:user:bitbucket"],
+    },
+];
+
+/// A feature held against what a credential has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureState {
+    /// Key of the feature.
+    pub key: String,
+    /// What people call it.
+    pub name: String,
+    /// `on`, `off`, or `unknown` when Bitbucket does not tell the scopes.
+    pub state: String,
+    /// Scopes that are there.
+    pub present: Vec<String>,
+    /// Scopes that are not.
+    pub missing: Vec<String>,
+    /// What is off because of it.
+    pub reason: Option<String>,
+}
+
+impl CredentialKind {
+    /// Whether its scopes have the granular names.
+    #[must_use]
+    pub const fn is_granular(self) -> bool {
+        matches!(self, Self::ApiToken)
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::ConnectJwt => "Connect app",
+            Self::ConnectBearer => "Connect app with access tokens",
+            Self::OauthCode => "OAuth consumer, by a person",
+            Self::ClientCredentials => "OAuth consumer, by itself",
+            Self::ApiToken => "API token",
+            Self::RepositoryToken => "Repository access token",
+            Self::ProjectToken => "Project access token",
+            Self::WorkspaceToken => "Workspace access token",
+            Self::AppPassword => "App password",
+            Self::DataCenter => "Data Center token",
+        }
+    }
+
+    /// Whether a credential of this kind can hold a scope at all (bitbucket.md §6).
+    #[must_use]
+    pub fn can_hold(self, scope: &str) -> bool {
+        match self {
+            Self::ConnectJwt | Self::ConnectBearer => allows(&descriptor::SCOPES, scope),
+            Self::RepositoryToken | Self::ProjectToken => ACCESS_TOKEN.contains(&scope),
+            Self::WorkspaceToken => ACCESS_TOKEN.contains(&scope) || scope == "account",
+            Self::OauthCode | Self::ClientCredentials | Self::ApiToken | Self::AppPassword => true,
+            Self::DataCenter => false,
+        }
+    }
+}
+
+/// Of the scopes we ask for, those that an access token may hold.
+const ACCESS_TOKEN: &[&str] = &["repository", "pullrequest", "webhook"];
+
+impl Feature {
+    /// The scopes in the words of a kind.
+    #[must_use]
+    pub const fn needs(&self, kind: CredentialKind) -> &'static [&'static str] {
+        if kind.is_granular() {
+            self.granular
+        } else {
+            self.classic
+        }
+    }
+
+    /// Whether any credential of this kind can do it.
+    #[must_use]
+    pub fn is_possible(&self, kind: CredentialKind) -> bool {
+        self.needs(kind).iter().all(|scope| kind.can_hold(scope))
+    }
+}
+
+/// What a classic scope brings with it (bitbucket.md §6).
+const fn implied(scope: &str) -> &'static [&'static str] {
+    match scope.as_bytes() {
+        b"repository:write" | b"pullrequest" | b"project" => &["repository"],
+        b"pullrequest:write" => &["pullrequest", "repository:write"],
+        b"issue:write" => &["issue"],
+        b"account:write" => &["account"],
+        b"snippet:write" => &["snippet"],
+        b"pipeline:write" => &["pipeline"],
+        b"runner:write" => &["runner"],
+        _ => &[],
+    }
+}
+
+fn allows<S: AsRef<str>>(granted: &[S], wanted: &str) -> bool {
+    granted.iter().any(|scope| reaches(scope.as_ref(), wanted))
+}
+
+fn reaches(scope: &str, wanted: &str) -> bool {
+    scope == wanted || implied(scope).iter().any(|next| reaches(next, wanted))
+}
+
+/// Every feature against the scopes of a credential; `None` when Bitbucket does not tell them.
+#[must_use]
+pub fn diff(kind: CredentialKind, granted: Option<&[String]>) -> Vec<FeatureState> {
+    let state = |feature: &Feature| {
+        let needed = feature.needs(kind);
+        let has = |scope: &&&str| granted.is_some_and(|granted| allows(granted, scope));
+        let owned = |scopes: Vec<&&str>| {
+            scopes
+                .into_iter()
+                .map(|scope| (*scope).to_owned())
+                .collect()
+        };
+        let (present, missing): (Vec<&&str>, Vec<&&str>) = needed.iter().partition(has);
+        let (state, reason) = match granted {
+            None if feature.is_possible(kind) => ("unknown", None),
+            Some(_) if missing.is_empty() => ("on", None),
+            _ if feature.is_possible(kind) => ("off", Some(feature.without.to_owned())),
+            _ => (
+                "off",
+                Some(format!(
+                    "{} A credential of this kind ({}) cannot be given the scope.",
+                    feature.without,
+                    kind.title()
+                )),
+            ),
+        };
+        FeatureState {
+            key: feature.key.to_owned(),
+            name: feature.name.to_owned(),
+            state: state.to_owned(),
+            present: owned(present),
+            missing: if granted.is_some() {
+                owned(missing)
+            } else {
+                Vec::new()
+            },
+            reason,
+        }
+    };
+    FEATURES.iter().map(state).collect()
+}
+
+/// The scopes to give a credential of this kind, each once, in the order of the features.
+#[must_use]
+pub fn wanted_scopes(kind: CredentialKind) -> Vec<&'static str> {
+    let mut scopes: Vec<&'static str> = Vec::new();
+    let possible = FEATURES.iter().filter(|feature| feature.is_possible(kind));
+    for scope in possible.flat_map(|feature| feature.needs(kind)) {
+        if !scopes.contains(scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
+}
+
+/// docs/CONNECTIONS.md, made from the table.
+#[must_use]
+pub fn reference_page() -> String {
+    let kinds: Vec<CredentialKind> = CredentialKind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| *kind != CredentialKind::DataCenter)
+        .collect();
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut page = String::from(
+        "# Connections\n\nMade from `src/features/links/features.rs`; a test keeps this page and the code in step. The test of a \
+         connection shows the same table with what its credential really has.\n\n## Which feature works over which connection\n\n\
+         A cell has the scopes that the feature needs; – means that a credential of this kind cannot have them. Bitbucket Data \
+         Center cannot be connected yet.\n\n",
+    );
+    let head = std::iter::once("feature".to_owned())
+        .chain(kinds.iter().map(|kind| kind.title().to_owned()));
+    page.push_str(&row(head.collect()));
+    page.push_str(&row(vec!["---".to_owned(); kinds.len() + 1]));
+    for feature in FEATURES {
+        let cell = |kind: &CredentialKind| {
+            let scopes = feature
+                .needs(*kind)
+                .iter()
+                .map(|scope| format!("`{scope}`"));
+            if feature.is_possible(*kind) {
+                scopes.collect::<Vec<_>>().join(" ")
+            } else {
+                "–".to_owned()
+            }
+        };
+        page.push_str(&row(std::iter::once(feature.name.to_owned())
+            .chain(kinds.iter().map(cell))
+            .collect()));
+    }
+    page.push_str("\n## What is off without it\n\n");
+    for feature in FEATURES {
+        page.push_str(&format!("- **{}**: {}\n", feature.name, feature.without));
+    }
+    page.push_str("\n## Scopes to give\n\n");
+    for kind in &kinds {
+        let scopes: Vec<String> = wanted_scopes(*kind)
+            .iter()
+            .map(|scope| format!("`{scope}`"))
+            .collect();
+        page.push_str(&format!("- {}: {}\n", kind.title(), scopes.join(" ")));
+    }
+    page
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn states(kind: CredentialKind, granted: &[&str]) -> Vec<(String, String)> {
+        let granted: Vec<String> = granted.iter().map(|scope| (*scope).to_owned()).collect();
+        let all = diff(kind, Some(&granted));
+        all.into_iter()
+            .map(|feature| (feature.key, feature.state))
+            .collect()
+    }
+
+    #[test]
+    fn one_missing_scope_switches_one_feature_off() {
+        let all = wanted_scopes(CredentialKind::OauthCode);
+        assert!(
+            states(CredentialKind::OauthCode, &all)
+                .iter()
+                .all(|(_, state)| state == "on")
+        );
+        let without: Vec<&str> = all
+            .iter()
+            .copied()
+            .filter(|scope| *scope != "issue:write")
+            .collect();
+        for (key, state) in states(CredentialKind::OauthCode, &without) {
+            assert_eq!(state, if key == "tickets" { "off" } else { "on" }, "{key}");
+        }
+    }
+
+    #[test]
+    fn classic_scopes_imply_others_and_granular_ones_do_not() {
+        let one = |kind, scope: &str| {
+            let states = states(kind, &[scope]);
+            states
+                .into_iter()
+                .filter(|(_, state)| state == "on")
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            one(CredentialKind::OauthCode, "pullrequest:write"),
+            ["repositories", "pull_requests"]
+        );
+        assert!(one(CredentialKind::ApiToken, "write:repository:bitbucket").is_empty());
+        assert!(one(CredentialKind::OauthCode, "issue").is_empty());
+    }
+
+    #[test]
+    fn what_a_kind_cannot_have_says_so_and_what_is_not_told_is_unknown() {
+        let token = diff(
+            CredentialKind::WorkspaceToken,
+            Some(&["repository".to_owned()]),
+        );
+        let tickets = token
+            .iter()
+            .find(|feature| feature.key == "tickets")
+            .unwrap();
+        assert!(
+            tickets
+                .reason
+                .as_deref()
+                .unwrap()
+                .contains("cannot be given"),
+            "{tickets:?}"
+        );
+        let silent = diff(CredentialKind::OauthCode, None);
+        assert!(
+            silent
+                .iter()
+                .all(|feature| feature.state == "unknown" && feature.missing.is_empty())
+        );
+        assert!(!wanted_scopes(CredentialKind::RepositoryToken).contains(&"account"));
+    }
+
+    #[test]
+    fn the_page_is_in_step() {
+        let committed = include_str!("../../../docs/CONNECTIONS.md");
+        assert_eq!(
+            committed,
+            reference_page(),
+            "run: tracebucket docs connections > docs/CONNECTIONS.md"
+        );
+    }
+}

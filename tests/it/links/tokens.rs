@@ -1,0 +1,305 @@
+//! Access tokens: one renewal whoever asks, saved before it is used; what cannot be renewed waits for a person.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitbucket_sandbox::{ChangeConsumer, Fault, Sandbox};
+use diesel::prelude::*;
+use tracebucket::app::App;
+use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
+use tracebucket::config::Sources;
+use tracebucket::error::AppError;
+use tracebucket::features::accounts::OrgId;
+use tracebucket::features::links::{
+    self, CredentialKind, Given, LinkError, LinkId, LinkStatus, NewConnection,
+};
+use tracebucket::kit::clock::Clock;
+use tracebucket::kit::crypto::Sealer;
+use tracebucket::kit::db::{Db, OpenAs};
+use tracebucket::worker;
+
+use super::status;
+use crate::support::world::{allow, bitbucket_and_app, consumer};
+use crate::support::{Backend, TestApp};
+
+const TOKENS: &str = "POST /site/oauth2/access_token";
+
+/// A connection by OAuth whose access token has just ended.
+struct Scene {
+    bitbucket: Sandbox,
+    t: TestApp,
+    org: OrgId,
+    link: LinkId,
+    consumer: Consumer,
+    /// The refresh token that is stored.
+    refresh: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn start(backend: Backend, grace: Option<i64>) -> Self {
+        let (bitbucket, t, folder) = bitbucket_and_app(backend).await;
+        let org = t.tenant("acme").await.org.id;
+        let consumer = consumer(&bitbucket, false, grace);
+        let granted = allow(&t.app, &bitbucket, &consumer).await;
+        let refresh = granted.refresh.as_ref().unwrap().expose().to_owned();
+        let new = NewConnection {
+            kind: CredentialKind::OauthCode,
+            credential: Given::OauthCode {
+                consumer: consumer.clone(),
+                granted: Granted {
+                    life: Duration::ZERO,
+                    ..granted
+                },
+            },
+            workspace_uuid: t
+                .app
+                .bitbucket
+                .for_credential(tracebucket::bitbucket::Credential::Bearer(
+                    allow(&t.app, &bitbucket, &consumer).await.access,
+                ))
+                .workspace("acme")
+                .await
+                .unwrap()
+                .uuid
+                .unwrap(),
+            workspace: "acme".into(),
+            label: "Shop team".into(),
+            purpose: "Errors of the shop".into(),
+            owner: None,
+            private: false,
+            expires_at: None,
+        };
+        let link = links::connect_named(&t.app, org, new, "Olga Owner")
+            .await
+            .unwrap()
+            .id;
+        bitbucket.clear_calls();
+        Self {
+            bitbucket,
+            t,
+            org,
+            link,
+            consumer,
+            refresh,
+            _folder: folder,
+        }
+    }
+
+    /// Calls that asked for a token.
+    fn asked(&self) -> u64 {
+        self.bitbucket
+            .call_counts()
+            .get(TOKENS)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    async fn call(&self) -> Result<(), LinkError> {
+        call(&self.t.app, self.org, self.link).await
+    }
+
+    async fn link(&self) -> links::Link {
+        let (org, link) = (self.org, self.link);
+        self.t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(links::find_link(conn, org, link)?))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// A process that claimed the renewal, got its answer, and died before it could save it.
+    async fn crash_in_between(&self, lease: Duration) {
+        let until = self.t.app.clock.now().plus(lease).0;
+        let sql = format!("UPDATE credentials SET lease_owner = 'gone', lease_until = {until}");
+        self.t
+            .app
+            .db
+            .write(move |tx| Ok::<_, AppError>(diesel::sql_query(&sql).execute(tx.conn())?))
+            .await
+            .unwrap();
+        let token = self.refresh.as_str().into();
+        let grant = Grant::Refresh {
+            consumer: &self.consumer,
+            token: &token,
+        };
+        self.t.app.bitbucket.exchange(&grant).await.unwrap();
+        self.bitbucket.clear_calls();
+    }
+}
+
+async fn call(app: &App, org: OrgId, link: LinkId) -> Result<(), LinkError> {
+    let connected = links::client_for_link(app, org, link).await?;
+    connected.cloud.workspace("acme").await?;
+    Ok(())
+}
+
+/// The application once more, on the same database: as another process would have it.
+async fn another_app(t: &TestApp) -> App {
+    let config = &t.app.config;
+    let (url, keys) = (
+        config.database_url.expose().to_owned(),
+        config.secret_keys.as_ref().unwrap().expose().to_owned(),
+    );
+    let mut sources = Sources::default();
+    for (key, value) in [
+        ("public_url", config.public_url.to_string()),
+        ("database_url", url.clone()),
+        ("secret_keys", keys.clone()),
+        ("bitbucket_api_url", config.bitbucket_api_url.to_string()),
+        ("bitbucket_web_url", config.bitbucket_web_url.to_string()),
+    ] {
+        sources.set(key, value).unwrap();
+    }
+    let config = sources.into_config(true).unwrap();
+    let db = tokio::task::spawn_blocking(move || {
+        Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers()))).unwrap()
+    })
+    .await
+    .unwrap();
+    App::new(config, db, Clock::system(), Sealer::parse(&keys).unwrap()).unwrap()
+}
+
+async fn fifty_callers(scene: &Scene, apps: &[App]) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let (app, org, link) = (apps[number % apps.len()].clone(), scene.org, scene.link);
+        tasks.spawn(async move { call(&app, org, link).await });
+    }
+    for result in tasks.join_all().await {
+        result.unwrap();
+    }
+    assert_eq!(scene.asked(), 1, "{:?}", scene.bitbucket.call_counts());
+    assert_eq!(scene.link().await.status, LinkStatus::Active);
+    let violations = scene.bitbucket.take_violations();
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+async fn callers_share_one_renewal(backend: Backend) {
+    let scene = Scene::start(backend, None).await;
+    fifty_callers(&scene, std::slice::from_ref(&scene.t.app)).await;
+}
+
+async fn a_crash_after_the_refresh_needs_a_person_once(backend: Backend) {
+    let scene = Scene::start(backend, None).await;
+    scene.crash_in_between(Duration::from_secs(1)).await;
+    let started = std::time::Instant::now();
+    let error = scene.call().await.unwrap_err();
+    assert!(
+        started.elapsed() > Duration::from_millis(500),
+        "the lease is respected"
+    );
+    assert!(error.to_string().contains("Re-authorise"), "{error}");
+    assert!(!error.is_temporary());
+    assert_eq!(scene.asked(), 1);
+    // From now on nothing is sent.
+    scene.bitbucket.clear_calls();
+    for _ in 0..5 {
+        let error = scene.call().await.unwrap_err();
+        assert!(matches!(&error, LinkError::Broken(_)), "{error:?}");
+    }
+    assert_eq!(scene.bitbucket.call_counts().len(), 0);
+    let link = scene.link().await;
+    assert_eq!(link.status, LinkStatus::Broken);
+    // A new consent mends the same link.
+    let granted = allow(&scene.t.app, &scene.bitbucket, &scene.consumer).await;
+    let given = Given::OauthCode {
+        consumer: scene.consumer.clone(),
+        granted,
+    };
+    let kind = CredentialKind::OauthCode;
+    let mended = links::reauthorise(
+        &scene.t.app,
+        scene.org,
+        scene.link,
+        None,
+        (kind, given),
+        None,
+        "Olga",
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (mended.id, mended.status, mended.label.as_str()),
+        (link.id, LinkStatus::Active, "Shop team")
+    );
+    scene.call().await.unwrap();
+    scene.bitbucket.take_violations();
+}
+
+async fn a_crash_within_the_grace_is_not_noticed(backend: Backend) {
+    let scene = Scene::start(backend, Some(60)).await;
+    scene.crash_in_between(Duration::from_millis(300)).await;
+    scene.call().await.unwrap();
+    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.link().await.status, LinkStatus::Active);
+}
+
+async fn trouble_is_not_a_refusal(backend: Backend) {
+    let scene = Scene::start(backend, None).await;
+    scene.bitbucket.add_fault(Fault::always(
+        "POST",
+        "/site/oauth2/access_token",
+        status(503),
+    ));
+    let error = scene.call().await.unwrap_err();
+    assert!(error.is_temporary(), "{error:?}");
+    assert_eq!(scene.asked(), 1, "a grant is not repeated in place");
+    assert_eq!(scene.link().await.status, LinkStatus::Active);
+    scene.bitbucket.clear_faults();
+    scene.call().await.unwrap();
+    assert_eq!(scene.link().await.status, LinkStatus::Active);
+}
+
+async fn a_token_that_was_taken_back_is_renewed_or_breaks(backend: Backend) {
+    let scene = Scene::start(backend, None).await;
+    let connected = links::client_for_link(&scene.t.app, scene.org, scene.link)
+        .await
+        .unwrap();
+    connected.cloud.workspace("acme").await.unwrap();
+    scene
+        .bitbucket
+        .change_consumer(&ChangeConsumer {
+            key: scene.consumer.key.clone(),
+            revoke: true,
+            ..ChangeConsumer::default()
+        })
+        .unwrap();
+    scene.bitbucket.clear_calls();
+    // The very client that has the dead token: Bitbucket says 401, and there is no way to another one.
+    let error = connected.cloud.workspace("acme").await.unwrap_err();
+    assert_eq!(error.kind(), tracebucket::bitbucket::Kind::Unauthorized);
+    assert_eq!(scene.link().await.status, LinkStatus::Broken);
+    scene.bitbucket.take_violations();
+}
+
+macro_rules! on_both {
+    ($($story:ident => $sqlite:ident, $postgres:ident;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $sqlite() {
+            $story(Backend::Sqlite).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $postgres() {
+            $story(Backend::Postgres).await;
+        }
+    )+};
+}
+
+on_both! {
+    callers_share_one_renewal => one_renewal_on_sqlite, one_renewal_on_postgres;
+    a_crash_after_the_refresh_needs_a_person_once => crash_on_sqlite, crash_on_postgres;
+    a_crash_within_the_grace_is_not_noticed => grace_on_sqlite, grace_on_postgres;
+    trouble_is_not_a_refusal => trouble_on_sqlite, trouble_on_postgres;
+    a_token_that_was_taken_back_is_renewed_or_breaks => taken_back_on_sqlite, taken_back_on_postgres;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_share_one_renewal() {
+    let scene = Scene::start(Backend::Postgres, None).await;
+    let other = another_app(&scene.t).await;
+    fifty_callers(&scene, &[scene.t.app.clone(), other]).await;
+}
