@@ -167,6 +167,15 @@ impl AppError {
         )
     }
 
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            "method_not_allowed",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This URL does not take that method",
+        )
+    }
+
     /// 409.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new("conflict", StatusCode::CONFLICT, detail)

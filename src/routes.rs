@@ -13,7 +13,11 @@ macro_rules! routes {
         pub const TABLE: &[(&str, &str)] = &[$($((stringify!($method), $path),)+)+];
 
         fn table(config: &mut web::ServiceConfig) {
-            $(config.service(web::resource($path)$(.route(method::$method().to($handler)))+);)+
+            $(config.service(
+                web::resource($path)
+                    $(.route(method::$method().to($handler)))+
+                    .default_service(web::to(|| ops::api::wrong_method(&[$(stringify!($method)),+]))),
+            );)+
         }
     };
 }
@@ -78,6 +82,7 @@ routes! {
     "/o/{org}/connections/{link}/repos/{repo}/rotate/" => { post: links::actions::rotate },
     "/o/{org}/connections/{link}/repos/{repo}/remove/" => { post: links::actions::remove },
     "/o/{org}/connections/{link}/repos/{repo}/move/" => { post: links::actions::move_repo },
+    "/o/{org}/connections/{link}/edit/" => { post: links::actions::describe },
     "/o/{org}/connections/{link}/test/" => { post: links::actions::test },
     "/o/{org}/connections/{link}/reauthorise/" => { get: links::connecting::renew_form, post: links::connecting::renew },
     "/o/{org}/connections/{link}/disconnect/" => { post: links::actions::disconnect_submit },

@@ -136,6 +136,24 @@ pub(super) enum KeysCommand {
     Rotate,
 }
 
+impl AdminCommand {
+    /// Whether it needs neither settings nor a database: the first key is made before there are any.
+    pub(super) fn makes_keys(&self) -> bool {
+        matches!(self, Self::Keys(KeysCommand::Generate))
+    }
+}
+
+/// Prints a new key line.
+pub(super) fn make_key(as_json: bool) -> ExitCode {
+    let line = Sealer::generate_key_line();
+    if as_json {
+        output::line(&json!({ "key": line }).to_string());
+    } else {
+        output::line(&line);
+    }
+    ExitCode::SUCCESS
+}
+
 fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "must be owner, manager or member".to_owned())
 }
@@ -145,10 +163,6 @@ pub(super) async fn run(
     command: AdminCommand,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    if let AdminCommand::Keys(KeysCommand::Generate) = command {
-        output::line(&Sealer::generate_key_line());
-        return Ok(ExitCode::SUCCESS);
-    }
     let app = start::start(config, OpenAs::Beside)?;
     match command {
         AdminCommand::Org(OrgCommand::Create { slug, name }) => {
@@ -182,7 +196,10 @@ pub(super) async fn run(
             Ok(())
         }
         AdminCommand::Keys(KeysCommand::Rotate) => admin_links::rotate_keys(&app, as_json).await,
-        AdminCommand::Keys(KeysCommand::Generate) => Ok(()),
+        AdminCommand::Keys(KeysCommand::Generate) => {
+            make_key(as_json);
+            Ok(())
+        }
     }
     .map(|()| ExitCode::SUCCESS)
 }

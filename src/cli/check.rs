@@ -292,6 +292,9 @@ async fn connections(report: &mut Report, app: &App) {
     }
     for finding in findings {
         let name = format!("connection {}", finding.name);
+        if let Some(warning) = finding.warning {
+            report.say(State::Note, &name, warning);
+        }
         match (finding.problem, finding.in_use) {
             (None, true) => report.say(State::Ok, &name, "Bitbucket accepts its credential"),
             (Some(problem), true) => report.say(State::Fail, &name, &problem),

@@ -79,6 +79,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         output::line(&docs(page)?);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Admin { json, command } = &cli.command
+        && command.makes_keys()
+    {
+        return Ok(admin::make_key(*json));
+    }
     if let Command::Check(args) = &cli.command
         && let Some(url) = &args.ready
     {

@@ -220,6 +220,48 @@ fn one_event_at_most() {
     assert!(parse(&format!("{{}}\n{transaction}{transaction}")).is_ok());
 }
 
+/// sentry.md §11.5.
+#[test]
+fn the_limit_of_each_kind() {
+    let rows = [
+        (
+            1_000_000,
+            &["event", "transaction", "span", "statsd", "trace_metric"][..],
+        ),
+        (100_000, &["check_in"]),
+        (100_000_000, &["attachment"]),
+        (50_000_000, &["profile", "profile_chunk"]),
+        (10_000_000, &["replay_event", "replay_recording"]),
+    ];
+    for (limit, kinds) in rows {
+        for kind in kinds {
+            let read = |size: usize| {
+                let mut reader = Reader::default();
+                let head = format!("{{}}\n{{\"type\":\"{kind}\",\"length\":{size}}}\n");
+                reader.push(head.as_bytes())?;
+                let piece = vec![b'x'; 1_000_000];
+                let mut left = size;
+                while left > 0 {
+                    let now = left.min(piece.len());
+                    reader.push(&piece[..now])?;
+                    left -= now;
+                }
+                reader.finish()
+            };
+            let whole = read(limit).map(|envelope| envelope.items[0].oversized);
+            assert_eq!(whole, Ok(false), "{kind}");
+            let more = read(limit + 1);
+            assert!(
+                more == Err(EnvelopeError::EventTooLarge)
+                    || more
+                        .as_ref()
+                        .is_ok_and(|envelope| envelope.items[0].oversized),
+                "{kind}"
+            );
+        }
+    }
+}
+
 #[test]
 fn sizes_are_limited_per_kind() {
     let item = |kind: &str, size: usize| {

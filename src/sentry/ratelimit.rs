@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 /// Name of the header.
 pub const HEADER: &str = "X-Sentry-Rate-Limits";
-/// What a bare 429 means to an SDK: everything waits this many seconds.
-pub const BARE_429_SECONDS: u64 = 60;
 /// More entries than this in one header are not read.
 const MAX_ENTRIES: usize = 100;
 
@@ -217,6 +215,42 @@ mod tests {
         assert_eq!(
             parse(" 60 : transaction : key ,2700:default; error ;security:organization:: "),
             limits
+        );
+    }
+
+    #[test]
+    fn the_words_of_the_reference() {
+        let words: Vec<&str> = Category::ALL
+            .iter()
+            .map(|category| category.as_str())
+            .collect();
+        let mut expected = [
+            "default",
+            "error",
+            "transaction",
+            "monitor",
+            "span",
+            "log_item",
+            "security",
+            "attachment",
+            "session",
+            "profile",
+            "profile_chunk",
+            "replay",
+            "feedback",
+            "trace_metric",
+            "internal",
+        ];
+        expected.sort_unstable();
+        let mut sorted = words;
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected);
+        let with_namespaces = parse("60:span:key:reason:custom");
+        assert_eq!(
+            with_namespaces
+                .first()
+                .map(|limit| (limit.retry_after, limit.categories.clone())),
+            Some((60, vec![Category::Span]))
         );
     }
 

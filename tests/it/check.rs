@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
+use std::time::Duration;
 
 use bitbucket_sandbox::{Action, Fault};
 use tracebucket::kit::crypto::Sealer;
 
-use crate::support::world::World;
+use crate::support::world::{Way, World, hidden};
 use crate::support::{Backend, TestApp};
 
 /// Runs the doctor beside the application with some settings changed; answers whether all is well, and its lines.
@@ -174,6 +175,105 @@ fn old_server() -> (String, TcpListener) {
         }
     });
     (url, listener)
+}
+
+/// The first key is made before there is anything else.
+#[test]
+fn a_key_is_made_without_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tracebucket"))
+            .args(args)
+            .current_dir(folder.path())
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let line = run(&["admin", "keys", "generate"]);
+    assert!(Sealer::parse(line.trim()).is_ok());
+    let json = run(&["admin", "--json", "keys", "generate"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(Sealer::parse(json["key"].as_str().unwrap()).is_ok());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A credential that ends soon, described on its page, and then one that is taken back.
+async fn named(backend: Backend) {
+    let world = World::over(backend, Way::ApiToken).await;
+    let t = &world.t;
+    let page = t.url(&format!("/o/acme/connections/{}/", world.integration));
+    let cookie = t.session(&world.tenant.owner).await;
+    let get = || t.http.get(&page).header("cookie", &cookie).send();
+    let csrf = hidden(&get().await.unwrap().text().await.unwrap(), "csrf");
+    let edit = |label: &str, expires_on: &str| {
+        let form = [
+            ("csrf", csrf.as_str()),
+            ("label", label),
+            ("purpose", "Errors of the shop"),
+            ("expires_on", expires_on),
+        ];
+        let request = t.http.post(format!("{page}edit/"));
+        request
+            .header("cookie", &cookie)
+            .header("origin", &t.base)
+            .form(&form)
+            .send()
+    };
+    let soon = t.app.clock.now().plus(Duration::from_secs(5 * 86_400));
+    let day: String = soon.to_rfc3339().chars().take(10).collect();
+    assert_eq!(edit("Shop team", &day).await.unwrap().status(), 303);
+    let html = get().await.unwrap().text().await.unwrap();
+    for text in ["Shop team", "Errors of the shop", day.as_str()] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+    for (label, end) in [("x".repeat(101), ""), ("Shop".to_owned(), "tomorrow")] {
+        assert_eq!(edit(&label, end).await.unwrap().status(), 303);
+        let html = get().await.unwrap().text().await.unwrap();
+        assert!(html.contains("Shop team"), "nothing has changed: {html}");
+    }
+    let (well, lines) = check(t, true, &[]).await;
+    assert!(well, "{lines}");
+    for line in [
+        "note  connection acme → Shop team: The credential ends within two weeks",
+        "ok    connection acme → Shop team: ",
+    ] {
+        assert!(lines.contains(line), "{line}\n{lines}");
+    }
+
+    let refused = Action::Status {
+        status: 401,
+        retry_after: None,
+        body: None,
+    };
+    world
+        .bitbucket
+        .add_fault(Fault::always("GET", "/2.0/", refused));
+    let search = format!(
+        "/api/0/organizations/acme/integrations/{}/repos/",
+        world.integration
+    );
+    let refused = t.call("GET", &search, &world.tenant.token).send().await;
+    assert_ne!(refused.unwrap().status(), 200);
+    let (well, lines) = check(t, true, &[]).await;
+    assert!(
+        !well
+            && lines.contains("FAIL  connection acme → Shop team: ")
+            && lines.contains("Re-authorise"),
+        "{lines}"
+    );
+    world.bitbucket.take_violations();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_end_on_sqlite() {
+    named(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_end_on_postgres() {
+    named(Backend::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,7 +83,13 @@ scenes! {
         assert_eq!(sent(unknown_unsigned).await.0, 400, "also for events that are not used");
         assert!(s.deliveries().await.is_empty(), "nothing of that was stored");
 
-        assert_eq!(sent(hook()).await, (204, Value::Null));
+        let processed = hook().send().await.unwrap();
+        assert_eq!((processed.status().as_u16(), processed.text().await.unwrap().as_str()), (204, ""));
+        // Who sends it is told by the signature, not by an address that anybody can write.
+        for address in ["109.111.111.10", "not-an-address"] {
+            let (status, _) = sent(hook().header("X-Forwarded-For", address)).await;
+            assert_eq!(status, 204, "{address}");
+        }
         let once = hook().header("X-Attempt-Number", "2").build().unwrap();
         for _ in 0..2 {
             let again = s.t.http.execute(once.try_clone().unwrap()).await.unwrap();
@@ -92,7 +98,7 @@ scenes! {
         assert_eq!(sent(s.hook("pullrequest:fulfilled", &body)).await.0, 204);
         s.t.run_jobs().await;
         let states: Vec<_> = s.deliveries().await.into_iter().map(|(event, state, _, _)| format!("{event} {state}")).collect();
-        assert_eq!(states, ["repo:push done", "repo:push done", "pullrequest:fulfilled ignored"]);
+        assert_eq!(states, ["repo:push done", "repo:push done", "repo:push done", "repo:push done", "pullrequest:fulfilled ignored"]);
     }
 
     async fn a_repository_without_a_secret_is_401_and_two_secrets_are_good_during_a_rotation(s) {
@@ -115,6 +121,19 @@ scenes! {
         next.headers_mut().insert("X-Hub-Signature", format!("sha256={tag}").parse().unwrap());
         assert_eq!(s.t.http.execute(next).await.unwrap().status(), 204, "the next one");
         s.t.run_jobs().await;
+
+        let repo = s.repo;
+        s.t.app.db.write(move |tx| {
+            let hook = repo_hooks::table.filter(repo_hooks::repo_id.eq(repo));
+            Ok::<_, AppError>(diesel::delete(hook).execute(tx.conn())?)
+        }).await.unwrap();
+        tracebucket::features::links::forget_cached(&s.t.app);
+        let unsigned = s.t.http.post(s.t.url(&s.hook_url())).header("X-Event-Key", "repo:push").body(body.to_string());
+        for request in [s.hook("repo:push", &body), unsigned] {
+            let (status, answer) = sent(request).await;
+            let code = "integrations:bitbucket.webhook.missing-secret";
+            assert_eq!((status, &answer["detail"]["code"], &answer["detail"]["extra"]), (401, &json!(code), &json!({})), "{answer}");
+        }
     }
 
     async fn a_push_to_main_resolves_what_it_fixes(s) {

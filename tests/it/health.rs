@@ -14,6 +14,15 @@ both! {
         assert_eq!(answer.headers()["x-tracebucket-error"], "not_found");
     }
 
+    async fn a_wrong_method_is_405_and_names_the_right_ones(t) {
+        let answer = t.http.delete(t.url("/api/0/organizations/")).send().await.unwrap();
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()["x-tracebucket-error"], "method_not_allowed");
+        assert_eq!(answer.headers()["allow"], "GET");
+        let body: serde_json::Value = answer.json().await.unwrap();
+        assert!(body["detail"].is_string(), "{body}");
+    }
+
     async fn a_person_gets_an_error_page(t) {
         let answer = t.http.get(t.url("/nowhere")).header("accept", "text/html").send().await.unwrap();
         assert_eq!(answer.status(), 404);

@@ -29,6 +29,16 @@ fn zstd(body: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(body, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
+/// One block that is not compressed (RFC 7932 §9.2), for at most 64 KiB, and the empty last one.
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() - 1).unwrap();
+    let head = (length << 4) | (1 << 20);
+    let mut bytes = head.to_le_bytes()[..3].to_vec();
+    bytes.extend_from_slice(body);
+    bytes.push(0b11);
+    bytes
+}
+
 /// How many events the only group has.
 async fn count(t: &TestApp, tenant: &Tenant) -> i64 {
     match t.groups(tenant, "").await.as_slice() {
@@ -121,6 +131,7 @@ both! {
             assert_eq!(send(encoding, bytes).await.unwrap().status(), 200, "{encoding}");
         }
         assert_eq!(count(&t, &a).await, 4);
+        assert_eq!(send("br", brotli(&body())).await.unwrap().status(), 200, "br");
         // The text of this file is "hello world" in brotli: read, and no envelope.
         let brotli = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sdk/hello.br")).unwrap();
         refused(send("br", brotli.clone()).await.unwrap(), 400, "invalid_envelope_header").await;
@@ -131,7 +142,7 @@ both! {
         refused(send("gzip", packed[..packed.len() / 2].to_vec()).await.unwrap(), 400, "truncated_body").await;
         refused(send("gzip", b"not gzip at all, not even close".to_vec()).await.unwrap(), 400, "corrupt_body").await;
         refused(send("zstd", b"neither is it this one".to_vec()).await.unwrap(), 400, "corrupt_body").await;
-        assert_eq!(count(&t, &a).await, 4);
+        assert_eq!(count(&t, &a).await, 5);
     }
 
     async fn chunks_are_put_together(t) {
@@ -206,7 +217,7 @@ both! {
     async fn what_we_have_no_use_for_is_accepted_and_dropped(t) {
         let a = t.tenant("acme").await;
         let kinds = ["transaction", "session", "sessions", "check_in", "client_report", "user_report", "feedback",
-            "replay_event", "profile", "profile_chunk", "statsd", "metric_meta", "span", "log", "trace_metric", "from_the_future"];
+            "replay_event", "replay_recording", "security", "unreal_report", "form_data", "profile", "profile_chunk", "statsd", "metric_meta", "span", "log", "trace_metric", "from_the_future"];
         for kind in kinds {
             let body = format!("{{\"event_id\":\"{}\"}}\n{{\"type\":\"{kind}\"}}\n{{\"x\":1}}\n", event_id());
             assert_eq!(t.send_envelope(&a, body).await.status(), 200, "{kind}");
@@ -257,6 +268,17 @@ both! {
         // Announced as too large: refused before it is sent. Sent without announcing: refused on the way.
         let announced = t.post(&a, "envelope").header("X-Sentry-Auth", auth(&a)).body(vec![b'x'; 20_000_001]);
         refused(announced.send().await.unwrap(), 413, "too_large").await;
+        let pieces = |total: usize| {
+            let head = b"{}\n{\"type\":\"attachment\"}\n".to_vec();
+            let rest = total - head.len();
+            let piece = 64 * 1024;
+            let sizes = std::iter::repeat_n(piece, rest / piece).chain([rest % piece]);
+            let parts = std::iter::once(head).chain(sizes.map(|size| vec![b'x'; size]));
+            let parts: Vec<_> = parts.map(Ok::<_, std::io::Error>).collect();
+            t.post(&a, "envelope").header("X-Sentry-Auth", auth(&a)).body(reqwest::Body::wrap_stream(futures_util::stream::iter(parts)))
+        };
+        assert_eq!(pieces(20_000_000).send().await.unwrap().status(), 200, "the largest");
+        refused(pieces(20_000_001).send().await.unwrap(), 413, "too_large").await;
         let many = "{}\n".to_owned() + &"{\"type\":\"x\",\"length\":0}\n\n".repeat(1_001);
         refused(t.send_envelope(&a, many).await, 413, "too_many_items").await;
         refused(t.send_envelope(&a, " ".repeat(70_000)).await, 413, "header_too_large").await;

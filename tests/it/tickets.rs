@@ -228,6 +228,12 @@ scenes! {
         s.create(id, form("Two"), 201).await;
         assert_eq!(s.issues_now().len(), 2);
 
+        let listed = s.t.get(&list, token, 200).await;
+        let of_one = listed[0]["externalIssues"].as_array().unwrap().iter().find(|ticket| ticket["title"] == "One").unwrap();
+        assert!(of_one["description"].as_str().unwrap().contains("It broke."), "{of_one}");
+        let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&made), ["displayName", "id", "integrationId", "key", "url"]);
+
         // PUT, on the old path too.
         let old_path = format!("/api/0/issues/{id}/integrations/{}/", s.integration);
         let link = |number: Value| json!({"repo": REPO, "externalIssue": number, "comment": "Seen again."});
@@ -236,17 +242,39 @@ scenes! {
         assert_eq!(twice, json!({"non_field_errors": ["That issue is already linked"]}));
         let missing = s.t.send("PUT", &path, token, link(json!(77)), 400).await;
         assert!(missing["non_field_errors"][0].as_str().unwrap().contains("no such issue"), "{missing}");
+        assert_eq!(s.t.send("PUT", &path, token, json!({"externalIssue": 1}), 400).await, json!({"repo": ["Repository is required"]}));
+        let words = s.t.send("PUT", &path, token, link(json!("words")), 400).await;
+        assert_eq!(words, json!({"externalIssue": ["This is not the number of an issue."]}));
+        for (method, path) in [("PUT", unknown.clone()), ("DELETE", format!("{unknown}?externalIssue=1"))] {
+            s.t.send(method, &path, token, link(json!(1)), 404).await;
+        }
         let (other, _) = group(s, "KeyError").await;
         let other_path = old_path.replace(&format!("/issues/{id}/"), &format!("/issues/{other}/"));
+        for status in [500, 429] {
+            s.bitbucket.add_fault(Fault::always("GET", "/issues/1", Action::Status { status, retry_after: None, body: None }));
+            let trouble = s.t.send("PUT", &other_path, token, link(json!(1)), 503).await;
+            assert_eq!(trouble["detail"], "Something went wrong while communicating with Bitbucket", "{status}");
+            s.bitbucket.clear_faults();
+        }
+        assert_eq!(s.t.get(&format!("/api/0/issues/{other}/integrations/"), token, 200).await[0]["externalIssues"], json!([]));
+        let by_hand = s.bitbucket.create_token(&NewToken { workspace: "acme".into(), scopes: vec!["issue:write".into()], expires_in: None }).unwrap();
+        let at_bitbucket = format!("{}/2.0/repositories/acme/shop/issues/1", s.bitbucket.url());
+        let edited = json!({"title": "One, and more", "content": {"raw": "It broke *twice*."}});
+        answer(s.t.http.put(at_bitbucket).bearer_auth(by_hand.expose()).json(&edited), 200).await;
         let linked = s.t.send("PUT", &other_path, token, link(json!("#1")), 201).await;
+        assert_eq!(keys(&linked), keys(&made));
         assert_eq!((&linked["key"], &linked["id"]), (&json!("acme/shop#1"), &made["id"]), "one ticket, two errors");
         assert!(s.issues_now()[0].comments[0].content.starts_with("Seen again.\n\n[tb-"), "{:?}", s.issues_now()[0].comments);
         let listed = s.t.get(&format!("/api/0/issues/{other}/integrations/"), token, 200).await;
         let external = &listed[0]["externalIssues"][0];
         assert_eq!(external["id"], made["id"].to_string());
-        for (key, value) in [("key", "acme/shop#1"), ("title", "One"), ("displayName", "acme/shop#1"), ("url", &url)] {
+        for (key, value) in [("key", "acme/shop#1"), ("title", "One, and more"), ("displayName", "acme/shop#1"), ("url", &url)] {
             assert_eq!(external[key], value);
         }
+        assert!(external["description"].as_str().unwrap().contains("twice"), "refreshed: {external}");
+        let activity = s.t.get(&s.org_path(&format!("issues/{other}/")), token, 200).await["activity"].clone();
+        let data = activity.as_array().unwrap().iter().find(|entry| entry["type"] == "create_issue").unwrap()["data"].clone();
+        assert_eq!((&data["label"], &data["new"], &data["title"]), (&json!("acme/shop#1"), &json!(false), &json!("One, and more")));
         assert_eq!((&external["state"], &external["remoteState"], &external["error"]), (&json!("linked"), &json!("new"), &Value::Null));
 
         // DELETE.
@@ -280,6 +308,8 @@ scenes! {
         assert_eq!(s.t.get(&search("?field=repo"), token, 400).await["detail"], "query is a required parameter");
         assert_eq!(s.t.get(&search("?field=externalIssue&query=x"), token, 400).await["detail"], "repo is a required parameter");
         s.t.get(&search("?field=colour&query=x"), token, 400).await;
+        assert_eq!(s.t.get(&search("?field=externalIssue&query=x&repo="), token, 400).await["detail"], "repo is a required parameter");
+        s.t.get("/extensions/bitbucket/search/acme/999999/?field=repo&query=", token, 404).await;
         let repos = s.t.get(&search("?field=repo&query=shop"), token, 200).await;
         assert_eq!(repos, json!([{"label": REPO, "value": REPO}, {"label": "acme/shop-web", "value": "acme/shop-web"}]));
         let issues = |query: &str| format!("?field=externalIssue&repo=acme/shop&query={query}");
@@ -317,7 +347,7 @@ scenes! {
             let (id, _) = group(s, &format!("Lost{number}Error")).await;
             s.fault("POST", ISSUES, action.clone());
             let lost = s.create_keyed(id, "k", &form("Lost"), 503).await;
-            assert!(lost["detail"].as_str().unwrap().starts_with("Something went wrong while communicating with Bitbucket"), "{lost}");
+            assert_eq!(lost["detail"], "Something went wrong while communicating with Bitbucket. The issue is being created; ask again shortly.");
             assert_eq!(s.tickets_of(id).await[0].state, tickets::TicketStatus::Pending);
             let made = s.create_keyed(id, "k", &form("Lost"), 201).await;
             assert_eq!(made["key"], format!("acme/shop#{}", number + 1), "{action:?}");

@@ -308,3 +308,26 @@ impl Install {
         scopes::allows(&self.scopes, scope)
     }
 }
+
+impl State {
+    /// Every secret in it, live or not.
+    pub(crate) fn every_secret(&self) -> Vec<Secret> {
+        let installs = self.installs.iter().flat_map(|install| {
+            [Some(&install.secret), install.new_secret.as_ref()]
+                .into_iter()
+                .flatten()
+        });
+        self.hooks
+            .iter()
+            .filter_map(|hook| hook.secret.as_ref())
+            .chain(installs)
+            .chain(self.tokens.iter().map(|token| &token.token))
+            .chain(self.consumers.iter().map(|consumer| &consumer.secret))
+            .chain(self.codes.iter().map(|code| &code.code))
+            .chain(self.refresh_tokens.iter().map(|token| &token.token))
+            .chain(self.credentials.iter().map(|credential| &credential.secret))
+            .chain(self.dc_hooks.iter().filter_map(|hook| hook.secret.as_ref()))
+            .cloned()
+            .collect()
+    }
+}

@@ -14,7 +14,9 @@ use crate::deliveries::{Delivery, DeliverySettings};
 use crate::faults::Fault;
 use crate::journal::{CallRecord, Violation};
 use crate::limits::RateLimit;
-use crate::model::{Consumer, Credential, Issue, Repository, Secret, Tracker, User, Workspace};
+use crate::model::{
+    Consumer, Credential, Issue, Repository, Secret, State, Tracker, User, Workspace,
+};
 use crate::oauth::{Access, ChangeConsumer, NewConsumer};
 use crate::setup::{
     CommitRequest, NewBulk, NewMember, NewRepository, NewToken, NewUser, NewWorkspace,
@@ -82,6 +84,11 @@ impl Sandbox {
     /// When its person, workspace or repository is missing, or it cannot hold a scope.
     pub fn create_credential(&self, new: &NewCredential) -> anyhow::Result<Credential> {
         self.core.create_credential(new)
+    }
+
+    /// Every secret that was given to anybody, live or not, to look for where none may be.
+    pub fn every_secret(&self) -> Vec<Secret> {
+        self.core.store.read(State::every_secret)
     }
 
     /// Takes a credential back.

@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Failures before a delivery is dead.
-const MAX_ATTEMPTS: i32 = 8;
+const MAX_ATTEMPTS: i32 = 12;
 /// Claims, ended by the end of a process, before a delivery is dead.
 const MAX_CLAIMS: i32 = 3 * MAX_ATTEMPTS;
 

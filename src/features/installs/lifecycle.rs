@@ -157,9 +157,16 @@ pub async fn begin_install(
             if signer.installation.client_key != installed.client_key {
                 return Err(InstallRefused::OtherTenant);
             }
-            // The signature is the proof; a body without a principal leaves what is known.
+            // The signature is the proof. A body without a principal leaves what is known; so does one without the
+            // id of the workspace, in whose place its display name would stand in addresses.
             match &installed.principal {
-                Some(account) => Principal::read(&installed.principal_uuid()?, account),
+                Some(account) => {
+                    let uuid = installed.principal_uuid()?;
+                    match &account.username {
+                        Some(_) => Principal::read(&uuid, account),
+                        None => Principal::of(&row.installation),
+                    }
+                }
                 None => Principal::of(&row.installation),
             }
         }

@@ -37,10 +37,7 @@ async fn answer(app: &App, req: &HttpRequest, payload: web::Payload, form: Form)
     };
     match received {
         Ok(id) => accepted(id),
-        Err(refusal) => {
-            tracing::debug!(?refusal, "a body was refused");
-            refusal.into_response()
-        }
+        Err(refusal) => refusal.into_response(),
     }
 }
 

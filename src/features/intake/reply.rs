@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use serde_json::json;
 
+use crate::error::CODE_HEADER;
 use crate::kit::db::{DbError, RETRY_AFTER_SECS};
 use crate::sentry::auth::AuthError;
 use crate::sentry::decode::DecodeError;
@@ -90,6 +91,7 @@ impl Refusal {
     /// The answer.
     pub(super) fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
+        response.insert_header((CODE_HEADER, self.code));
         if let Ok(value) = HeaderValue::from_str(&self.detail) {
             response.insert_header((X_SENTRY_ERROR, value));
         }

@@ -4,9 +4,10 @@ use actix_web::{HttpResponse, web};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
+use super::connecting::day;
 use super::repos::{self, HookStart};
 use super::store::{self, Repo};
-use super::{LinkError, LinkId, RepoId, disconnect, probe, repair_hook, rotate_secret};
+use super::{LinkError, LinkId, RepoId, disconnect, named, probe, repair_hook, rotate_secret};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{CsrfForm, Flash, Nothing, OrgAccess, OrgId, need, redirect_with};
@@ -232,6 +233,58 @@ pub async fn test(
         Flash::ok("The connection works.")
     } else {
         Flash::error(report.why())
+    };
+    let to = format!("/o/{}/connections/{id}/", access.org.slug);
+    Ok(redirect_with(&app, &to, &flash))
+}
+
+/// Form of what a connection is called.
+#[derive(Debug, Deserialize)]
+pub struct DescribeForm {
+    #[serde(default)]
+    label: String,
+    #[serde(default)]
+    purpose: String,
+    #[serde(default)]
+    expires_on: String,
+}
+
+/// `POST …/connections/{link}/edit/`.
+///
+/// # Errors
+/// 404 for another tenant's connection.
+pub async fn describe(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<DescribeForm>,
+) -> AppResult<HttpResponse> {
+    let (org, id, person) = (access.org.id, LinkId(path.1), access.caller.user_id());
+    let texts = (
+        form.0.label.trim().to_owned(),
+        form.0.purpose.trim().to_owned(),
+    );
+    let changed = match day(&form.0.expires_on) {
+        Ok(expires_at) => {
+            named::describe(
+                &app,
+                org,
+                id,
+                person,
+                texts,
+                expires_at,
+                &access.caller.name(),
+            )
+            .await
+        }
+        Err(_) => Err(AppError::invalid(
+            "The expiry must be a date, as 2027-01-31.",
+        )),
+    };
+    let flash = match changed {
+        Ok(()) => Flash::ok("Saved."),
+        Err(error) if error.code() == "invalid" => Flash::error(error.detail().to_owned()),
+        Err(error) => return Err(error),
     };
     let to = format!("/o/{}/connections/{id}/", access.org.slug);
     Ok(redirect_with(&app, &to, &flash))

@@ -205,6 +205,9 @@ impl Report {
     }
 }
 
+/// What is needed to ask in whose name a credential acts.
+const ACCOUNT: &str = "account";
+
 /// Tests a credential of a kind against a workspace. `known` are the scopes that the token endpoint told.
 pub async fn run(
     cloud: &Cloud,
@@ -218,7 +221,8 @@ pub async fn run(
         scopes: known,
         ..Report::default()
     };
-    if who(cloud, kind, &mut report).await {
+    // A kind that cannot have the scope is not asked in vain.
+    if !kind.can_hold(ACCOUNT) || who(cloud, kind, &mut report).await {
         let found = seen(cloud, kind, workspace, &mut report).await;
         report.ok = repositories(cloud, kind, workspace, &mut report).await
             && (found || report.workspace_uuid.is_some());
@@ -272,7 +276,9 @@ async fn who(cloud: &Cloud, kind: CredentialKind, report: &mut Report) -> bool {
 }
 
 async fn seen(cloud: &Cloud, kind: CredentialKind, workspace: &str, report: &mut Report) -> bool {
-    if let Ok(found) = cloud.my_workspaces().await {
+    if kind.can_hold(ACCOUNT)
+        && let Ok(found) = cloud.my_workspaces().await
+    {
         report.workspaces = found;
     }
     match cloud.workspace(workspace).await {

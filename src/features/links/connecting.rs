@@ -333,7 +333,8 @@ async fn receive(
     }
 }
 
-fn day(text: &str) -> Result<Option<Micros>, chrono::ParseError> {
+/// The end of a day, as a date field sends it.
+pub(super) fn day(text: &str) -> Result<Option<Micros>, chrono::ParseError> {
     if text.trim().is_empty() {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::client::{client_for_link, describe};
+use super::probe::warning;
 use super::store::{self, Link};
 use super::{LinkError, LinkStatus, RepoId, hooks};
 use crate::app::App;
@@ -18,6 +19,8 @@ pub struct Finding {
     pub in_use: bool,
     /// What is wrong and what to do, if something is.
     pub problem: Option<String>,
+    /// What will be wrong soon.
+    pub warning: Option<&'static str>,
 }
 
 /// Asks Bitbucket with each connection's credential.
@@ -31,19 +34,31 @@ pub async fn check_connections(app: &App) -> AppResult<Vec<Finding>> {
         .await?;
     let mut findings = Vec::with_capacity(links.len());
     for (org, link) in links {
-        let in_use = link.status == LinkStatus::Active;
-        let problem = if in_use {
+        let in_use = matches!(link.status, LinkStatus::Active | LinkStatus::Broken);
+        let problem = if link.status == LinkStatus::Active {
             ask(app, &link).await?
         } else {
             link.status_reason.clone()
         };
         findings.push(Finding {
-            name: format!("{org} → {}", link.name),
+            name: format!("{org} → {}", link.title()),
             in_use,
             problem,
+            warning: ending(app, &link).await?,
         });
     }
     Ok(findings)
+}
+
+async fn ending(app: &App, link: &Link) -> AppResult<Option<&'static str>> {
+    let (org, id) = (link.org_id, link.id);
+    let credential = app
+        .db
+        .read(move |conn| Ok::<_, AppError>(store::find_credential(conn, org, id)?))
+        .await?;
+    Ok(credential
+        .and_then(|row| warning(row.expires_at, row.rotated_at, app.clock.now()))
+        .map(|(_, text)| text))
 }
 
 async fn ask(app: &App, link: &Link) -> AppResult<Option<String>> {

@@ -202,6 +202,38 @@ fn check_texts(label: &str, purpose: &str) -> AppResult<()> {
     Ok(())
 }
 
+/// Changes what people call a connection, what it is for, and when its credential ends; the credential stays.
+///
+/// # Errors
+/// 404 for a connection that `person` does not see, 400 for a text that is too long.
+pub(super) async fn describe(
+    app: &App,
+    org: OrgId,
+    id: LinkId,
+    person: Option<UserId>,
+    (label, purpose): (String, String),
+    expires_at: Option<Micros>,
+    actor: &str,
+) -> AppResult<()> {
+    check_texts(&label, &purpose)?;
+    let (now, actor) = (app.clock.now(), actor.to_owned());
+    app.db
+        .write(move |tx| {
+            let link = store::find_link_of(tx, org, id, person)?.ok_or_else(AppError::not_found)?;
+            store::describe_link(tx, org, id, &label, &purpose, now)?;
+            let known = store::find_credential(tx, org, id)?.and_then(|row| row.expires_at);
+            if known != expires_at {
+                store::set_expiry(tx, org, id, expires_at)?;
+            }
+            let data = json!({ "was": { "label": link.label, "purpose": link.purpose }, "label": label, "purpose": purpose, "ends": expires_at });
+            audit::record(tx, Some(org), &actor, "links.describe", &id.to_string(), &data, now)?;
+            Ok::<_, AppError>(())
+        })
+        .await?;
+    hooks::forget_cached(app);
+    Ok(())
+}
+
 /// Gives a connection a new credential, perhaps of another kind. The link stays the same row: its repositories,
 /// hooks, tickets and history with it.
 ///

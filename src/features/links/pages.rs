@@ -49,7 +49,11 @@ struct ConnectionPart {
     host: String,
     web_url: String,
     title: String,
+    /// What people have called it; the title without the name that stands in for it.
+    label: String,
     purpose: String,
+    /// Day of its end, as a date field takes it.
+    expires_on: Option<String>,
     kind: &'static str,
     kind_label: &'static str,
     is_connect: bool,
@@ -83,7 +87,11 @@ impl ConnectionPart {
             name: link.name.clone(),
             web_url: app.bitbucket.web_repository(&link.name),
             title: link.title().to_owned(),
+            label: link.label.clone(),
             purpose: link.purpose.clone(),
+            expires_on: credential
+                .and_then(|row| row.expires_at)
+                .map(|end| end.to_rfc3339().chars().take(10).collect()),
             kind: link.kind.as_str(),
             kind_label: link.kind.title(),
             is_connect: link.kind.is_connect(),

@@ -1,6 +1,7 @@
 //! Endpoints for machines that watch us.
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError, web};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -43,6 +44,16 @@ pub async fn metrics(app: web::Data<App>) -> AppResult<HttpResponse> {
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text))
+}
+
+/// A URL of the table with a method that it does not have; `Allow` names those that it has (RFC 9110 §15.5.6).
+pub async fn wrong_method(methods: &[&str]) -> HttpResponse {
+    let mut response = AppError::method_not_allowed().error_response();
+    let allowed = methods.join(", ").to_uppercase();
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }
 
 /// Every URL that is not in the table.

@@ -142,7 +142,7 @@ pub async fn config(
     };
     if !offered {
         return Err(AppError::invalid(
-            "The tracker of this integration does not support this action",
+            "This feature is not supported for this integration.",
         ));
     }
     let mut object = object_of(&found)?;

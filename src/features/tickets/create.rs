@@ -521,6 +521,7 @@ async fn link_made(app: &App, ticket: Ticket, remote: RemoteTicket) -> Result<Ti
             u64::try_from(remote.number).unwrap_or_default(),
         ),
         title: remote.title,
+        description: remote.description,
         state: remote.state,
     };
     app.db

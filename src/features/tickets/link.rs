@@ -134,6 +134,7 @@ async fn store_link(
                 number: remote.number,
                 url: url.clone(),
                 title: remote.title.clone(),
+                description: remote.description.clone(),
                 state: remote.state.clone(),
             };
             let ticket = match store::find_by_key(tx, org, link, &made.key)? {

@@ -73,6 +73,8 @@ pub(super) struct Made {
     pub(super) number: i64,
     pub(super) url: String,
     pub(super) title: String,
+    /// As HTML where the tracker has it.
+    pub(super) description: String,
     pub(super) state: Option<String>,
 }
 
@@ -198,6 +200,7 @@ pub(super) fn set_linked(
             tickets::number.eq(Some(made.number)),
             tickets::url.eq(Some(&made.url)),
             tickets::title.eq(&made.title),
+            tickets::description.eq(&made.description),
             tickets::remote_state.eq(made.state.as_deref()),
             tickets::last_error.eq(None::<String>),
             tickets::attempted_at.eq(None::<Micros>),
@@ -243,6 +246,7 @@ pub(super) fn refresh(
     diesel::update(row(org, id))
         .set((
             tickets::title.eq(&made.title),
+            tickets::description.eq(&made.description),
             tickets::remote_state.eq(made.state.as_deref()),
             tickets::updated_at.eq(now),
         ))

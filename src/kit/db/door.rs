@@ -59,11 +59,11 @@ struct Queue {
     requests: AtomicUsize,
 }
 
-/// Counts a request for as long as it waits, also when its caller goes away.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a caller for as long as it waits, also when it goes away.
+pub(super) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn begin(requests: &'a AtomicUsize) -> Self {
+    pub(super) fn begin(requests: &'a AtomicUsize) -> Self {
         requests.fetch_add(1, Ordering::Relaxed);
         Self(requests)
     }

@@ -17,6 +17,7 @@ mod wake;
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diesel::RunQueryDsl;
@@ -27,7 +28,7 @@ pub(crate) use conn::on_both;
 pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
 use conn::{Manager, Role};
 pub use door::Lane;
-use door::{Door, Mode};
+use door::{Door, Mode, Waiting};
 pub use migrate::{MigrationReport, migrate, revert_all};
 pub use sqlite::LockError;
 pub use tx::{Fold, Tx};
@@ -36,6 +37,8 @@ pub use wake::Bells;
 /// Connections that may read at the same time on SQLite, and all connections on PostgreSQL.
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_POOL: u32 = 12;
+/// Callers that may wait for a connection; one more is told at once that the server is busy.
+const POOL_QUEUE: usize = 1024;
 /// How long a caller waits for a connection before it is told that the server is busy.
 const CHECKOUT_WAIT: Duration = Duration::from_secs(3);
 /// More requests than this at the write door are a crowd: more come than one small commit takes along.
@@ -114,6 +117,8 @@ struct Shared {
     url: DatabaseUrl,
     readers: Pool<Manager>,
     permits: Semaphore,
+    /// Callers that have a connection of the pool or wait for one.
+    waiting: AtomicUsize,
     door: Door,
     bells: Arc<Bells>,
     attached: Option<Arc<dyn Any + Send + Sync>>,
@@ -161,7 +166,9 @@ impl Db {
         };
         let pool = Pool::builder()
             .max_size(readers)
-            .min_idle(Some(1))
+            // On PostgreSQL none ahead of need: a thread that connects while a command ends would meet an OpenSSL that
+            // is being taken down, and the process would end by a signal.
+            .min_idle(Some(u32::from(url.is_sqlite())))
             .test_on_check_out(!url.is_sqlite())
             .connection_timeout(CHECKOUT_WAIT)
             .build(Manager::new(url.clone(), role))
@@ -185,6 +192,7 @@ impl Db {
                 url,
                 readers: pool,
                 permits: Semaphore::new(readers as usize),
+                waiting: AtomicUsize::new(0),
                 door,
                 bells,
                 attached,
@@ -313,6 +321,10 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
+        let _waiting = Waiting::begin(&self.shared.waiting);
+        if self.shared.waiting.load(Ordering::Relaxed) > POOL_QUEUE {
+            return Err(DbError::Overloaded.into());
+        }
         let permit = tokio::time::timeout(CHECKOUT_WAIT, self.shared.permits.acquire())
             .await
             .map_err(|_| DbError::Overloaded)?

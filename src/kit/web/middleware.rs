@@ -1,9 +1,13 @@
 //! Around every request: an id, a span, a log line for what failed, headers of the answer.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use tracing::Instrument;
@@ -26,16 +30,15 @@ pub async fn observe<B: MessageBody>(
     let span = tracing::info_span!("request", id = %id, method = %req.method(), path = %req.path());
     let mut response = next.call(req).instrument(span.clone()).await?;
     let status = response.status();
-    if status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG) {
+    let refused = is_worth_a_line(status, response.request().path()) && REFUSALS.take();
+    if status.is_server_error() || refused || tracing::enabled!(tracing::Level::DEBUG) {
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let error = response
-            .response()
-            .error()
-            .map(|error| format!("{error:?}"))
-            .unwrap_or_default();
+        let error = cause_of(response.response());
         let _in_span = span.enter();
         if status.is_server_error() {
             tracing::error!(status = status.as_u16(), took_ms, error, "request failed");
+        } else if refused {
+            tracing::info!(status = status.as_u16(), took_ms, error, "request refused");
         } else {
             tracing::debug!(status = status.as_u16(), took_ms, error, "request answered");
         }
@@ -44,6 +47,66 @@ pub async fn observe<B: MessageBody>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     Ok(response)
+}
+
+/// What a caller did wrong. Paths that lead nowhere are left out, because robots try thousands of them; but not
+/// where Bitbucket calls, whose webhooks may be for something that is gone.
+fn is_worth_a_line(status: StatusCode, path: &str) -> bool {
+    status.is_client_error()
+        && (path.starts_with("/extensions/")
+            || !matches!(
+                status,
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+            ))
+}
+
+/// The error that a handler ended with, or what its answer says of it.
+fn cause_of(response: &HttpResponse<impl MessageBody>) -> String {
+    if let Some(error) = response.error() {
+        return format!("{error:?}");
+    }
+    ["x-sentry-error", "x-tracebucket-error"]
+        .iter()
+        .find_map(|name| response.headers().get(*name)?.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Lines about refused requests: strangers can have as many refused as they like.
+static REFUSALS: PerSecond = PerSecond::new(20);
+
+/// So many of something in each second.
+struct PerSecond {
+    most: u64,
+    /// The second, and in its low sixteen bits how many there were.
+    state: AtomicU64,
+}
+
+impl PerSecond {
+    const fn new(most: u64) -> Self {
+        Self {
+            most,
+            state: AtomicU64::new(0),
+        }
+    }
+
+    fn take(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        self.take_at(START.elapsed().as_secs() + 1)
+    }
+
+    fn take_at(&self, second: u64) -> bool {
+        let taken = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+                match (state >> 16 == second, state & 0xffff) {
+                    (true, count) if count >= self.most => None,
+                    (true, _) => Some(state + 1),
+                    (false, _) => Some((second << 16) | 1),
+                }
+            });
+        taken.is_ok()
+    }
 }
 
 /// Headers that make a browser careful with our answers; a handler that set one keeps its own.
@@ -68,4 +131,18 @@ pub async fn harden<B: MessageBody>(
         }
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_second_has_its_share() {
+        let two = PerSecond::new(2);
+        let taken: Vec<bool> = [1, 1, 1, 2, 2, 2, 9]
+            .map(|second| two.take_at(second))
+            .to_vec();
+        assert_eq!(taken, [true, true, false, true, true, false, true]);
+    }
 }

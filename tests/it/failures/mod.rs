@@ -3,6 +3,7 @@
 //! was acknowledged stays, and what was refused is done once it can be.
 
 mod bitbucket;
+mod callers;
 mod database;
 mod nul;
 

@@ -347,7 +347,21 @@ with_bitbucket! {
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert!(answer.body.is_empty());
         let row = stored(&t, &client_key).await.unwrap();
+        let row_uuid = row.principal_uuid.clone();
         assert_eq!((row.principal_uuid, row.principal_name), (before.principal_uuid, before.principal_name));
+        // Nor does one without the id of the workspace put a display name into addresses.
+        let mut nameless = install_body(&client_key, "the next one", &row_uuid);
+        nameless["principal"].as_object_mut().unwrap().remove("username");
+        nameless["principal"]["display_name"] = json!("Sentry User");
+        let token = forge(&hs256(), &claims(&client_key, "POST", INSTALLED), "the next one");
+        assert_eq!(post(&t, INSTALLED, nameless.to_string(), Some(&token)).await.status, 200);
+        let row = stored(&t, &client_key).await.unwrap();
+        assert_eq!((row.principal_name.as_str(), row.domain_name.as_str()), ("acme", "bitbucket.org/acme"));
+        // The token belongs into `Authorization`.
+        let token = forge(&hs256(), &claims(&client_key, "GET", SETUP), "the next one");
+        let elsewhere = send(t.http.get(t.url(SETUP)).header("X-Authorization", format!("JWT {token}"))).await;
+        assert_eq!((elsewhere.status, elsewhere.body.contains("jwt_missing")), (401, true));
+        assert_eq!(send(t.http.get(t.url(SETUP)).header("Authorization", format!("JWT {token}"))).await.status, 200);
         bare.as_object_mut().unwrap().remove("sharedSecret");
         let token = forge(&hs256(), &claims(&client_key, "POST", INSTALLED), "the next one");
         assert_eq!(post(&t, INSTALLED, bare.to_string(), Some(&token)).await.status, 400);

@@ -262,7 +262,9 @@ in_a_world! {
         assert_eq!(post(body("integrations:github", integration.clone(), "acme/shop"), 400).await, json!({ "error_type": "validation" }));
         assert_eq!(post(json!({ "installation": integration, "identifier": "acme/shop" }), 400).await, json!({ "error_type": "validation" }));
         for installation in [json!("999"), json!(999), json!("x"), json!(null)] {
-            assert_eq!(post(body("integrations:bitbucket", installation, "acme/shop"), 404).await["error_type"], "not found");
+            let missing = post(body("integrations:bitbucket", installation, "acme/shop"), 404).await;
+            assert_eq!(missing["error_type"], "not found");
+            assert!(missing["errors"]["__all__"].is_string(), "{missing}");
         }
         for identifier in ["", "shop", "acme/", "/shop", "acme/shop/x", "acme/.."] {
             let answer = post(body("integrations:bitbucket", integration.clone(), identifier), 400).await;
@@ -284,6 +286,18 @@ in_a_world! {
         let id: i64 = world.integration.parse().unwrap();
         let made = post(body("integrations:bitbucket", json!(id), "acme/web"), 201).await;
         assert_eq!(made["name"], "acme/web");
+        t.run_jobs().await;
+        // A failure of our own: the table of the hooks is gone.
+        world.bitbucket.create_repository(NewRepository::new("acme", "late")).await.unwrap();
+        let rename = |from: &'static str, to: &'static str| t.app.db.write(move |tx| {
+            use diesel::RunQueryDsl;
+            Ok::<_, AppError>(diesel::sql_query(format!("ALTER TABLE {from} RENAME TO {to}")).execute(tx.conn())?)
+        });
+        rename("repo_hooks", "repo_hooks_aside").await.unwrap();
+        let broken = post(body("integrations:bitbucket", json!(id), "acme/late"), 500).await;
+        assert_eq!(broken, json!({ "error_type": "unknown" }));
+        rename("repo_hooks_aside", "repo_hooks").await.unwrap();
+        post(body("integrations:bitbucket", json!(id), "acme/late"), 201).await;
         t.run_jobs().await;
         world.finish().await;
     }

@@ -49,6 +49,7 @@ mod checks;
 mod connecting;
 mod console;
 mod hooks;
+mod planted;
 mod tokens;
 
 impl World {

@@ -5,7 +5,7 @@
 //! A row of the table without a request here fails the test: a route of a tenant has a line in `requests.rs`, any
 //! other one has its own story in `elsewhere.rs`.
 
-mod dump;
+pub mod dump;
 mod elsewhere;
 mod requests;
 mod side;

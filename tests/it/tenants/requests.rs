@@ -299,6 +299,9 @@ fn connection_pages() -> Vec<Case> {
             .managers()
             .with(|_| oauth_form()),
         case("post", "/o/{org}/connections/{link}/test/", 303).managers(),
+        case("post", "/o/{org}/connections/{link}/edit/", 303)
+            .managers()
+            .with(|_| form([("label", String::from("Shop"))])),
         case("get", "/o/{org}/connections/{link}/reauthorise/", 200)
             .managers()
             .special(&[("link", "named_integration")]),

@@ -197,6 +197,26 @@ pub(in crate::features::links) fn set_warned(
     .map(|count| count == 1)
 }
 
+/// Changes when a credential ends; it is warned of anew.
+pub(in crate::features::links) fn set_expiry(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    link: LinkId,
+    expires_at: Option<Micros>,
+) -> QueryResult<()> {
+    diesel::update(
+        credentials::table
+            .filter(credentials::org_id.eq(org))
+            .filter(credentials::link_id.eq(link)),
+    )
+    .set((
+        credentials::expires_at.eq(expires_at),
+        credentials::warned.eq(None::<String>),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
 pub(in crate::features::links) fn forget_credential(
     tx: &mut Tx<'_>,
     org: OrgId,

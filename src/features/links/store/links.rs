@@ -417,6 +417,28 @@ pub(in crate::features::links) fn set_link_reason(
     .map(drop)
 }
 
+pub(in crate::features::links) fn describe_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+    label: &str,
+    purpose: &str,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        links::table
+            .filter(links::org_id.eq(org))
+            .filter(links::id.eq(id)),
+    )
+    .set((
+        links::label.eq(label),
+        links::purpose.eq(purpose),
+        links::updated_at.eq(now),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
 pub(in crate::features::links) fn set_link_config(
     tx: &mut Tx<'_>,
     org: OrgId,

@@ -9,7 +9,7 @@ mod repos;
 pub(super) use credentials::{
     Flow, SealedCredential, claim_refresh, credentials_after, find_credential, forget_credential,
     insert_flow, is_version, links_to_probe, purge_flows, put_credential, release_refresh,
-    replace_sealed_credential, save_refreshed, set_warned, take_flow,
+    replace_sealed_credential, save_refreshed, set_expiry, set_warned, take_flow,
 };
 pub use hooks::{Hook, find_hook, hooks_of};
 pub(super) use hooks::{
@@ -18,9 +18,9 @@ pub(super) use hooks::{
 };
 pub use links::{Link, find_link, list_links};
 pub(super) use links::{
-    LinkFacts, NamedFacts, break_link, every_link, find_any_link, find_link_of, insert_named_link,
-    links_of_installation, list_links_of, mend_link, note_check, put_link, set_link_config,
-    set_link_kind, set_link_reason, set_link_status,
+    LinkFacts, NamedFacts, break_link, describe_link, every_link, find_any_link, find_link_of,
+    insert_named_link, links_of_installation, list_links_of, mend_link, note_check, put_link,
+    set_link_config, set_link_kind, set_link_reason, set_link_status,
 };
 pub use repos::{
     Repo, RepoFilter, count_repos, find_repo, find_repo_by_external, find_repo_by_name, list_repos,
