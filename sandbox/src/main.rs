@@ -46,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         listen,
         data_dir: data,
         public_url,
+        strict: false,
     })?;
     tracing::info!("serving on {}", sandbox.url());
     sandbox.serve_until_signal()

@@ -99,6 +99,56 @@ both! {
         assert!(FLUSHES.load(Ordering::SeqCst) - before <= 20);
     }
 
+    async fn requests_go_before_jobs(t) {
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let gate = Arc::new(std::sync::Barrier::new(2));
+        let (db, inside) = (t.app.db.clone(), Arc::clone(&gate));
+        let blocked = tokio::spawn(async move {
+            db.write_batched(move |_| { inside.wait(); Ok::<_, AppError>(()) }).await
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for (db, name) in [(t.app.db.for_jobs(), "job"), (t.app.db.clone(), "request"), (t.app.db.for_jobs(), "job"), (t.app.db.clone(), "request")] {
+            let order = Arc::clone(&order);
+            tasks.spawn(async move {
+                db.write_batched(move |_| { order.lock().unwrap().push(name); Ok::<_, AppError>(()) }).await
+            });
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+        blocked.await.unwrap().unwrap();
+        assert!(tasks.join_all().await.into_iter().all(|done| done.is_ok()));
+        assert_eq!(*order.lock().unwrap(), ["request", "request", "job", "job"]);
+    }
+
+    async fn too_many_readers_are_refused_at_once(t) {
+        let gate = Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..1_100 {
+            let (db, gate) = (t.app.db.clone(), Arc::clone(&gate));
+            tasks.spawn(async move {
+                let hold = move |_: &mut Conn| {
+                    let mut open = gate.0.lock().unwrap();
+                    while !*open {
+                        open = gate.1.wait(open).unwrap();
+                    }
+                    Ok::<_, AppError>(())
+                };
+                db.read(hold).await.map_err(|e| (e.code(), e.retry_after()))
+            });
+        }
+        let mut refused = 0;
+        while refused < 50 {
+            let first = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.join_next()).await;
+            assert_eq!(first.expect("refused at once").unwrap().unwrap(), Err(("unavailable", Some(2))));
+            refused += 1;
+        }
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        let done = tasks.join_all().await.into_iter().filter(Result::is_ok).count();
+        assert!(done >= 500, "{done}");
+    }
+
     async fn too_much_waiting_is_refused_at_once(t) {
         let db = t.app.db.clone();
         let gate = Arc::new(std::sync::Barrier::new(2));
@@ -119,6 +169,40 @@ both! {
         assert!(done.len() >= 1_000, "{}", done.len());
         assert!(!refused.is_empty());
         assert!(refused.iter().all(|r| *r == Err(("unavailable", Some(2)))), "{:?}", refused.first());
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Pragma {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    synchronous: i32,
+}
+
+/// Durable through a power loss, which no test can cause: FULL is 2 (sqlite.org/pragma.html).
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_waits_for_the_disk() {
+    let t = crate::support::TestApp::start(crate::support::Backend::Sqlite).await;
+    let full = t.app.db.write_batched(|tx| {
+        let read = diesel::sql_query("PRAGMA synchronous").get_result::<Pragma>(tx.conn())?;
+        Ok::<_, AppError>(read.synchronous)
+    });
+    assert_eq!(full.await.unwrap(), 2);
+}
+
+/// Several replicas start at once on a database that none of them knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_start_together_migrate_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = crate::support::fresh_database(crate::support::Backend::Postgres, folder.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let url = url.clone();
+        tasks.spawn_blocking(move || {
+            tracebucket::kit::db::Db::open(&url, OpenAs::Server, None).map(drop)
+        });
+    }
+    for opened in tasks.join_all().await {
+        opened.unwrap();
     }
 }
 

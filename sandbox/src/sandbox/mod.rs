@@ -25,6 +25,9 @@ pub struct SandboxConfig {
     pub data_dir: PathBuf,
     /// How callers reach it, when that is not `http://` and the address it listens on.
     pub public_url: Option<String>,
+    /// Whether it panics when it is dropped with broken rules that nobody has taken: for tests, so that none can
+    /// overlook what it has caused.
+    pub strict: bool,
 }
 
 impl SandboxConfig {
@@ -34,6 +37,7 @@ impl SandboxConfig {
             listen: "127.0.0.1:0".to_owned(),
             data_dir: data_dir.into(),
             public_url: None,
+            strict: false,
         }
     }
 }
@@ -43,6 +47,7 @@ pub struct Sandbox {
     core: Arc<Core>,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
+    strict: bool,
 }
 
 impl Sandbox {
@@ -68,6 +73,7 @@ impl Sandbox {
             core,
             server,
             thread: Some(thread),
+            strict: config.strict,
         })
     }
 
@@ -117,6 +123,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.halt();
+        let violations = self.core.journal.take_violations();
+        assert!(
+            !self.strict || violations.is_empty() || std::thread::panicking(),
+            "rules were broken and nobody looked: {violations:#?}"
+        );
     }
 }
 

@@ -41,11 +41,19 @@ async fn a_locked_database_is_said_and_loses_nothing() {
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
     stage.assert_logged("database is locked");
+    // Many at once: each of a batch is told, and each is stored once when it comes again.
+    let many: Vec<String> = (0..30).map(|_| event_id()).collect();
+    for answer in futures_util::future::join_all(many.iter().map(|id| stage.event(id))).await {
+        assert_refused(answer.0, &answer.1);
+    }
     other.batch_execute("ROLLBACK").unwrap();
 
     assert_eq!(stage.event_until_stored(&id).await, 0);
+    for id in &many {
+        stage.event_until_stored(id).await;
+    }
     assert_eq!(hook.send().await.unwrap().status(), 204);
-    assert_eq!(stage.stored().await, 2);
+    assert_eq!(stage.stored().await, 32);
     assert_eq!(count_deliveries(&stage.program.database_url), 1);
     stage.end();
 }

@@ -177,6 +177,50 @@ in_a_world! {
     }
 }
 
+in_a_world! {
+    async fn jobs_and_a_copy_by_the_command_line(world) {
+        let t = &world.t;
+        let (org, now) = (world.tenant.org.id, t.app.clock.now());
+        t.app.db.write(move |tx| {
+            use diesel::RunQueryDsl;
+            for group in [1, 2] {
+                let job = tracebucket::features::tickets::SyncStatus { org, group: tracebucket::features::groups::GroupId(group) };
+                tracebucket::kit::jobs::enqueue(tx, &job, now)?;
+            }
+            diesel::sql_query("UPDATE jobs SET state = 'dead' WHERE state = 'ready' AND kind = 'tickets.sync_status'").execute(tx.conn())?;
+            Ok::<_, AppError>(())
+        }).await.unwrap();
+        let run = |args: Vec<String>| async move { cli(t, &args.iter().map(String::as_str).collect::<Vec<_>>(), None).await };
+        let list = || async { run(vec!["--json".into(), "jobs".into(), "list".into(), "--state".into(), "dead".into()]).await.unwrap() };
+        let ids = |text: &str| -> Vec<i64> {
+            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap()).collect()
+        };
+        let dead = ids(&list().await);
+        assert_eq!(dead.len(), 2);
+        run(vec!["jobs".into(), "redrive".into(), dead[0].to_string()]).await.unwrap();
+        run(vec!["jobs".into(), "drop".into(), dead[1].to_string()]).await.unwrap();
+        assert_eq!(ids(&list().await), [0; 0]);
+        assert!(run(vec!["jobs".into(), "drop".into(), dead[1].to_string()]).await.is_err());
+        t.run_jobs().await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("copy.db");
+        let copied = run(vec!["backup".into(), file.display().to_string()]).await;
+        if t.app.db.url().is_sqlite() {
+            copied.unwrap();
+            let copy = format!("sqlite://{}", file.display());
+            let copy = tokio::task::spawn_blocking(move || tracebucket::kit::db::Db::open(&copy, tracebucket::kit::db::OpenAs::Beside, None).unwrap()).await.unwrap();
+            let (org, id) = (world.tenant.org.id, RepoId(world.repo.parse().unwrap()));
+            let there = copy.read(move |conn| Ok::<_, AppError>(links::find_repo(conn, org, id)?)).await.unwrap();
+            assert_eq!(there.unwrap().name, "acme/shop");
+            assert!(run(vec!["backup".into(), file.display().to_string()]).await.is_err(), "it is there already");
+        } else {
+            assert!(copied.unwrap_err().contains("pg_dump"));
+        }
+        world.finish().await;
+    }
+}
+
 /// Runs `admin` beside the running server; standard output, or standard error when it failed.
 async fn cli(t: &TestApp, args: &[&str], keys: Option<String>) -> Result<String, String> {
     let config = &t.app.config;

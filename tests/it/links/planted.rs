@@ -136,6 +136,13 @@ async fn nothing_is_planted(backend: Backend, way: Option<Way>) {
     ));
     assert_ne!(ask().send().await.unwrap().status(), 200);
     running.kill();
+    for violation in bitbucket.take_violations() {
+        let rule = format!("{:?}", violation.rule);
+        assert!(
+            rule == "Scope" && way == Some(Way::WorkspaceToken),
+            "{violation:?}"
+        );
+    }
     let log = program.log();
     assert!(
         log.contains("bitbucket call failed") && log.lines().count() > 50,

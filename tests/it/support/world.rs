@@ -34,10 +34,15 @@ pub struct World {
 pub async fn bitbucket_and_app(backend: Backend) -> (Sandbox, TestApp, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("bitbucket");
-    let bitbucket = tokio::task::spawn_blocking(move || Sandbox::start(SandboxConfig::new(data)))
-        .await
-        .unwrap()
-        .unwrap();
+    let bitbucket = tokio::task::spawn_blocking(move || {
+        Sandbox::start(SandboxConfig {
+            strict: true,
+            ..SandboxConfig::new(data)
+        })
+    })
+    .await
+    .unwrap()
+    .unwrap();
     bitbucket.create_workspace("acme").unwrap();
     bitbucket
         .create_repository(NewRepository::new("acme", "shop"))
