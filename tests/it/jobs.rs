@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
 use tracebucket::error::AppError;
 use tracebucket::kit::db::Db;
-use tracebucket::kit::jobs::{self, Attempt, Job, Registry, Runner, RunnerConfig, Verdict};
+use tracebucket::kit::jobs::{self, Attempt, Job, Queue, Registry, Runner, RunnerConfig, Verdict};
 
 use crate::support::{TestApp, both};
 
@@ -16,6 +17,9 @@ struct World {
     runs: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
     overlaps: Arc<AtomicUsize>,
+    clicks: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
+    gate: Arc<Notify>,
     db: Option<Db>,
 }
 
@@ -64,15 +68,96 @@ impl Job for Count {
     }
 }
 
+/// Takes a slot of its queue until the gate opens; the first run waits, later ones do not.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    verdict: String,
+}
+
+impl Job for Held {
+    type State = World;
+    const KIND: &'static str = "test.held";
+    const QUEUE: Queue = Queue::Backfill;
+    async fn run(self, world: World, attempt: Attempt) -> anyhow::Result<Verdict> {
+        world.runs.fetch_add(1, Ordering::SeqCst);
+        if attempt.number == 1 {
+            world.gate.notified().await;
+        }
+        world.ended.fetch_add(1, Ordering::SeqCst);
+        Ok(match (self.verdict.as_str(), attempt.number) {
+            ("dead at first", 1) => Verdict::Dead("a late word".into()),
+            _ => Verdict::Done,
+        })
+    }
+}
+
+/// A click: nothing large may hold it up.
+#[derive(Serialize, Deserialize)]
+struct Click;
+
+impl Job for Click {
+    type State = World;
+    const KIND: &'static str = "test.click";
+    const QUEUE: Queue = Queue::Interactive;
+    async fn run(self, world: World, _: Attempt) -> anyhow::Result<Verdict> {
+        world.clicks.fetch_add(1, Ordering::SeqCst);
+        Ok(Verdict::Done)
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Tick;
+
+impl Job for Tick {
+    type State = World;
+    const KIND: &'static str = "test.tick";
+    async fn run(self, world: World, _: Attempt) -> anyhow::Result<Verdict> {
+        world.runs.fetch_add(1, Ordering::SeqCst);
+        Ok(Verdict::Done)
+    }
+}
+
+const LEASE: Duration = Duration::from_millis(900);
+
 fn runner(t: &TestApp, world: &World) -> Runner<World> {
-    let registry = Registry::default().job::<Count>();
+    let registry = Registry::default()
+        .job::<Count>()
+        .job::<Held>()
+        .job::<Click>();
+    runner_of(t, world, registry)
+}
+
+fn runner_of(t: &TestApp, world: &World, registry: Registry<World>) -> Runner<World> {
+    let config = RunnerConfig {
+        lease: LEASE,
+        ..RunnerConfig::default()
+    };
     Runner::new(
         Arc::new(registry),
         t.app.db.for_jobs(),
         t.app.clock.clone(),
         world.clone(),
-        RunnerConfig::default(),
+        config,
     )
+}
+
+async fn put<J: Job<State = World>>(t: &TestApp, job: J) {
+    let now = t.app.clock.now();
+    t.app
+        .db
+        .write(move |tx| Ok::<_, AppError>(jobs::enqueue(tx, &job, now)?))
+        .await
+        .unwrap();
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not in ten seconds: {what}");
 }
 
 async fn enqueue(t: &TestApp, key: Option<&str>, verdict: &str) {
@@ -128,7 +213,7 @@ both! {
     async fn jobs_of_one_key_never_run_together(t) {
         let world = World::default();
         let runners = [runner(&t, &world), runner(&t, &world)];
-        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let tasks: Vec<_> = runners.into_iter().map(|r| tokio::spawn(r.run(stopped.clone()))).collect();
         for _ in 0..4 {
             enqueue(&t, Some("one"), "slow").await;
@@ -174,5 +259,75 @@ both! {
         let dead = t.dead_jobs().await;
         assert_eq!(dead.len(), 1);
         assert!(dead[0].last_error.as_deref().unwrap().contains("test.count"));
+    }
+
+    async fn a_run_that_is_alive_is_not_taken_away(t) {
+        let world = World::default();
+        let (stop, stopped) = watch::channel(false);
+        let tasks: Vec<_> = [runner(&t, &world), runner(&t, &world)].into_iter().map(|r| tokio::spawn(r.run(stopped.clone()))).collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        put(&t, Held { verdict: "done".into() }).await;
+        until("it runs", async || world.runs.load(Ordering::SeqCst) == 1).await;
+        tokio::time::sleep(LEASE * 3).await;
+        assert_eq!(states(&t).await.running, 1);
+        world.gate.notify_one();
+        until("it is done", async || states(&t).await.done == 1).await;
+        stop.send(true).unwrap();
+        for task in tasks { task.await.unwrap(); }
+        assert_eq!(world.runs.load(Ordering::SeqCst), 1);
+    }
+
+    async fn a_run_that_fell_silent_is_taken_back_and_its_late_end_is_ignored(t) {
+        let (silent, alive) = (World::default(), World::default());
+        put(&t, Held { verdict: "dead at first".into() }).await;
+        // Without its housekeeping a runner sends no heartbeats, as a process that hangs.
+        let hangs = runner(&t, &silent);
+        let late = tokio::spawn(async move { hangs.run_until_idle().await });
+        until("it runs", async || silent.runs.load(Ordering::SeqCst) == 1).await;
+        tokio::time::sleep(LEASE).await;
+        let (stop, stopped) = watch::channel(false);
+        let other = tokio::spawn(runner(&t, &alive).run(stopped));
+        until("the other did it", async || states(&t).await.done == 1).await;
+        assert_eq!((alive.runs.load(Ordering::SeqCst), silent.ended.load(Ordering::SeqCst)), (1, 0));
+        silent.gate.notify_one();
+        late.await.unwrap().unwrap();
+        assert_eq!(silent.ended.load(Ordering::SeqCst), 1);
+        assert_eq!(states(&t).await, jobs::JobCounts { done: 1, ..Default::default() });
+        stop.send(true).unwrap();
+        other.await.unwrap();
+    }
+
+    async fn a_full_queue_holds_up_no_other(t) {
+        let world = World::default();
+        for _ in 0..10 { put(&t, Held { verdict: "done".into() }).await; }
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(runner(&t, &world).run(stopped));
+        until("its slots are taken", async || world.runs.load(Ordering::SeqCst) == 2).await;
+        put(&t, Click).await;
+        until("the click is done", async || world.clicks.load(Ordering::SeqCst) == 1).await;
+        assert_eq!(world.runs.load(Ordering::SeqCst), 2, "no more than its slots");
+        for _ in 0..10 {
+            let before = world.ended.load(Ordering::SeqCst);
+            world.gate.notify_one();
+            until("one more ends", async || world.ended.load(Ordering::SeqCst) > before).await;
+        }
+        until("all are done", async || states(&t).await.done == 11).await;
+        stop.send(true).unwrap();
+        task.await.unwrap();
+    }
+
+    async fn a_periodic_job_is_made_once_per_period_by_all(t) {
+        let world = World::default();
+        let (stop, stopped) = watch::channel(false);
+        let tasks: Vec<_> = (0..3).map(|_| {
+            let registry = Registry::default().periodic::<Tick>(Duration::from_secs(3_600));
+            tokio::spawn(runner_of(&t, &world, registry).run(stopped.clone()))
+        }).collect();
+        until("it ran", async || world.runs.load(Ordering::SeqCst) >= 1).await;
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert_eq!(world.runs.load(Ordering::SeqCst), 1);
+        stop.send(true).unwrap();
+        for task in tasks { task.await.unwrap(); }
+        assert_eq!(states(&t).await.done, 1);
     }
 }

@@ -69,6 +69,23 @@ pub(super) struct Claimed {
     pub(super) max_attempts: i32,
 }
 
+impl Claimed {
+    pub(super) fn run(&self) -> Run {
+        Run {
+            id: self.id,
+            attempt: self.attempts,
+        }
+    }
+}
+
+/// One run of a job. A job that was taken back may run again in the same process while its first run still goes
+/// on; the number tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Run {
+    pub(super) id: JobId,
+    pub(super) attempt: i32,
+}
+
 /// How the runner ends a claimed job.
 #[derive(Debug, Clone)]
 pub(super) enum Ending {
@@ -197,18 +214,19 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-/// Ends a claimed job, if `owner` still holds it; a late zombie changes nothing. True when it did.
+/// Ends a run, if `owner` still holds it; a late zombie changes nothing. True when it did.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
-    id: JobId,
+    run: Run,
     owner: &str,
     ending: &Ending,
     now: Micros,
 ) -> QueryResult<bool> {
     let mine = jobs::table
-        .filter(jobs::id.eq(id))
+        .filter(jobs::id.eq(run.id))
         .filter(jobs::state.eq(JobState::Running))
-        .filter(jobs::lease_owner.eq(owner));
+        .filter(jobs::lease_owner.eq(owner))
+        .filter(jobs::attempts.eq(run.attempt));
     let released = (
         jobs::leased_until.eq(None::<Micros>),
         jobs::lease_owner.eq(None::<String>),
@@ -230,7 +248,7 @@ pub(super) fn finish(
                 jobs::finished_at.eq(Some(now)),
             ))
             .execute(tx.conn())?,
-        Ending::Again { at, message } => give_back(tx, id, owner, *at, message, now)?,
+        Ending::Again { at, message } => give_back(tx, run, owner, *at, message, now)?,
     };
     if changed == 0 {
         return Ok(false);
@@ -242,13 +260,13 @@ pub(super) fn finish(
         Ending::Dead { message } => ("dead", message),
     };
     diesel::sql_query(
-        "INSERT INTO job_attempts (job_id, attempt, verdict, message, at) \
-         SELECT id, attempts, $1, $2, $3 FROM jobs WHERE id = $4",
+        "INSERT INTO job_attempts (job_id, attempt, verdict, message, at) VALUES ($1, $2, $3, $4, $5)",
     )
+    .bind::<BigInt, _>(run.id)
+    .bind::<Integer, _>(run.attempt)
     .bind::<Text, _>(verdict)
     .bind::<Text, _>(message)
     .bind::<BigInt, _>(now)
-    .bind::<BigInt, _>(id)
     .execute(tx.conn())?;
     Ok(true)
 }
@@ -256,7 +274,7 @@ pub(super) fn finish(
 /// Back to ready, unless a newer job of the same key waits already: that one then does the work.
 fn give_back(
     tx: &mut Tx<'_>,
-    id: JobId,
+    run: Run,
     owner: &str,
     at: Micros,
     message: &str,
@@ -268,20 +286,27 @@ fn give_back(
         "UPDATE jobs SET state = CASE WHEN {waiting} THEN 'done' ELSE 'ready' END, \
          finished_at = CASE WHEN {waiting} THEN $1 ELSE NULL END, \
          run_at = $2, last_error = $3, leased_until = NULL, lease_owner = NULL \
-         WHERE id = $4 AND state = 'running' AND lease_owner = $5"
+         WHERE id = $4 AND state = 'running' AND lease_owner = $5 AND attempts = $6"
     ))
     .bind::<BigInt, _>(now)
     .bind::<BigInt, _>(at)
     .bind::<Text, _>(message)
-    .bind::<BigInt, _>(id)
+    .bind::<BigInt, _>(run.id)
     .bind::<Text, _>(owner)
+    .bind::<Integer, _>(run.attempt)
     .execute(tx.conn())
 }
 
-/// Extends the lease of everything that `owner` runs.
-pub(super) fn heartbeat(tx: &mut Tx<'_>, owner: &str, until: Micros) -> QueryResult<usize> {
+/// Extends the leases of `held`, as far as `owner` still has them.
+pub(super) fn heartbeat(
+    tx: &mut Tx<'_>,
+    owner: &str,
+    held: &[JobId],
+    until: Micros,
+) -> QueryResult<usize> {
     diesel::update(
         jobs::table
+            .filter(jobs::id.eq_any(held))
             .filter(jobs::state.eq(JobState::Running))
             .filter(jobs::lease_owner.eq(owner)),
     )
@@ -307,6 +332,10 @@ pub(super) fn reclaim(tx: &mut Tx<'_>, all_but: Option<&str>, now: Micros) -> Qu
     };
     let lost: Vec<(JobId, Option<String>, i32, i32)> = query.limit(500).load(tx.conn())?;
     for (id, owner, attempts, max_attempts) in &lost {
+        let run = Run {
+            id: *id,
+            attempt: *attempts,
+        };
         let owner = owner.as_deref().unwrap_or_default();
         let message = "the process that ran this ended before it was done".to_owned();
         let ending = if *attempts >= max_attempts.saturating_mul(CRASH_FACTOR) {
@@ -314,7 +343,7 @@ pub(super) fn reclaim(tx: &mut Tx<'_>, all_but: Option<&str>, now: Micros) -> Qu
         } else {
             Ending::Again { at: now, message }
         };
-        finish(tx, *id, owner, &ending, now)?;
+        finish(tx, run, owner, &ending, now)?;
     }
     if !lost.is_empty() {
         tx.wake_workers();

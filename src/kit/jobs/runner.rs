@@ -1,7 +1,8 @@
 //! Claims jobs and runs them.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,16 +10,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::job::{Attempt, Queue, Verdict};
-use super::queue::{self, Claimed, Ending};
+use super::queue::{self, Claimed, Ending, JobId, Run};
 use super::registry::Registry;
 use super::schedule::wait_after;
 use crate::kit::clock::Clock;
 use crate::kit::crypto::token::random_hex;
 use crate::kit::db::{Db, DbError};
 
-/// A run is given up on by others when its lease was not extended for this long.
-const LEASE: Duration = Duration::from_secs(30);
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Heartbeats in the time of one lease.
+const BEATS: u32 = 3;
 /// How long a drain holds back at most, per round, while a crowd of requests is being answered.
 const GIVE_WAY: Duration = Duration::from_millis(100);
 /// How often the tables are looked at without a wake-up.
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long running jobs may go on after the signal to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
-/// Slots per queue.
+/// Slots per queue, and how long a silent process is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct RunnerConfig {
     /// Jobs of [`Queue::Interactive`] at a time.
@@ -35,6 +35,8 @@ pub struct RunnerConfig {
     pub sync: usize,
     /// Jobs of [`Queue::Backfill`] at a time.
     pub backfill: usize,
+    /// Others take a job back when its lease was not extended for this long.
+    pub lease: Duration,
 }
 
 impl Default for RunnerConfig {
@@ -43,6 +45,7 @@ impl Default for RunnerConfig {
             interactive: 4,
             sync: 8,
             backfill: 2,
+            lease: Duration::from_secs(30),
         }
     }
 }
@@ -67,6 +70,9 @@ pub struct Runner<S> {
     state: S,
     config: RunnerConfig,
     owner: Arc<str>,
+    /// What runs here now: only this is kept alive, so that a claim whose answer was lost, or an ending that could
+    /// not be recorded, is taken back like the job of a dead process.
+    held: Arc<Mutex<HashSet<Run>>>,
 }
 
 impl<S: Clone> Clone for Runner<S> {
@@ -78,6 +84,7 @@ impl<S: Clone> Clone for Runner<S> {
             state: self.state.clone(),
             config: self.config,
             owner: Arc::clone(&self.owner),
+            held: Arc::clone(&self.held),
         }
     }
 }
@@ -100,6 +107,7 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             state,
             config,
             owner,
+            held: Arc::default(),
         }
     }
 
@@ -240,24 +248,39 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
 
     /// Heartbeats, expired leases, periodic jobs.
     async fn keep_house(self, mut stop: watch::Receiver<bool>) {
-        let mut beat = tokio::time::interval(HEARTBEAT);
+        let mut beat = tokio::time::interval(self.config.lease / BEATS);
         let mut tick = tokio::time::interval(POLL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = beat.tick() => {
-                    let (owner, until) = (Arc::clone(&self.owner), self.clock.now().plus(LEASE));
-                    let beat: Result<usize, DbError> =
-                        self.db.write(move |tx| Ok(queue::heartbeat(tx, &owner, until)?)).await;
-                    if let Err(error) = beat {
-                        tracing::warn!(error = %error, "cannot extend the leases of running jobs");
-                    }
+                    self.extend_leases().await;
                     self.reclaim(false).await;
                 }
                 _ = tick.tick() => self.start_periodic().await,
                 _ = stop.changed() => return,
             }
         }
+    }
+
+    async fn extend_leases(&self) {
+        let held: Vec<JobId> = self.held().iter().map(|run| run.id).collect();
+        if held.is_empty() {
+            return;
+        }
+        let owner = Arc::clone(&self.owner);
+        let until = self.clock.now().plus(self.config.lease);
+        let extended: Result<usize, DbError> = self
+            .db
+            .write(move |tx| Ok(queue::heartbeat(tx, &owner, &held, until)?))
+            .await;
+        if let Err(error) = extended {
+            tracing::warn!(error = %error, "cannot extend the leases of running jobs");
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<Run>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reclaim(&self, all: bool) {
@@ -316,9 +339,13 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         if !due {
             return Ok(Vec::new());
         }
-        self.db
-            .write(move |tx| Ok(queue::claim(tx, queue, &owner, now, LEASE, limit)?))
-            .await
+        let lease = self.config.lease;
+        let claimed: Vec<Claimed> = self
+            .db
+            .write(move |tx| Ok::<_, DbError>(queue::claim(tx, queue, &owner, now, lease, limit)?))
+            .await?;
+        self.held().extend(claimed.iter().map(Claimed::run));
+        Ok(claimed)
     }
 
     async fn run_one(&self, job: Claimed) {
@@ -354,20 +381,22 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         let _in_span = span.entered();
         let ending = self.ending(verdict, attempt);
         drop(_in_span);
-        let (owner, id, now) = (Arc::clone(&self.owner), job.id, self.clock.now());
+        let (owner, now) = (Arc::clone(&self.owner), self.clock.now());
+        let run = job.run();
         let finished: Result<bool, DbError> = self
             .db
-            .write(move |tx| Ok(queue::finish(tx, id, &owner, &ending, now)?))
+            .write(move |tx| Ok(queue::finish(tx, run, &owner, &ending, now)?))
             .await;
+        self.held().remove(&run);
         match finished {
             Ok(true) => {}
             Ok(false) => tracing::warn!(
-                job.id = id.0,
+                job.id = job.id.0,
                 "the lease was lost before the job ended; its ending is ignored"
             ),
             // The lease ends by itself and the job runs again: at least once.
             Err(error) => {
-                tracing::error!(job.id = id.0, error = %error, "cannot record the end of a job")
+                tracing::error!(job.id = job.id.0, error = %error, "cannot record the end of a job")
             }
         }
     }
