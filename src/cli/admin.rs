@@ -1,21 +1,20 @@
 //! `admin`: data from the command line.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::admin_accounts::{self, OrgCommand, ProjectCommand, TokenCommand, UserCommand};
 use super::admin_links::{self, InstallCommand, LinkCommand, RepoCommand};
 use super::{output, start};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{self, NewProject, Org, Role, ScopeSet};
-use crate::features::audit;
-use crate::kit::crypto::{Sealer, Secret};
+use crate::features::accounts::{self, Org};
+use crate::kit::crypto::Sealer;
 use crate::kit::db::{Conn, OpenAs};
 use crate::kit::jobs::{self, JobId, JobState};
 
@@ -52,59 +51,6 @@ pub(super) enum AdminCommand {
     Backup {
         /// The file to make; must not exist.
         file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum OrgCommand {
-    /// Makes an organization.
-    Create {
-        #[arg(long)]
-        slug: String,
-        #[arg(long)]
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ProjectCommand {
-    /// Makes a project and prints its id, slug and DSN.
-    Create {
-        #[arg(long)]
-        org: String,
-        #[arg(long)]
-        slug: String,
-        #[arg(long, default_value = "other")]
-        platform: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum UserCommand {
-    /// Makes a user, or gives an existing one a role.
-    Create {
-        #[arg(long)]
-        email: String,
-        #[arg(long)]
-        org: String,
-        #[arg(long, value_parser = parse_role)]
-        role: Role,
-        #[arg(long, default_value = "")]
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum TokenCommand {
-    /// Makes an organization token and prints it, once.
-    Create {
-        #[arg(long)]
-        org: String,
-        #[arg(long)]
-        name: String,
-        /// Scope names with commas.
-        #[arg(long)]
-        scopes: String,
     },
 }
 
@@ -154,10 +100,6 @@ pub(super) fn make_key(as_json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
-    Role::parse(text).ok_or_else(|| "must be owner, manager or member".to_owned())
-}
-
 pub(super) async fn run(
     config: Config,
     command: AdminCommand,
@@ -165,23 +107,10 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let app = start::start(config, OpenAs::Beside)?;
     match command {
-        AdminCommand::Org(OrgCommand::Create { slug, name }) => {
-            org_create(&app, slug, name, as_json).await
-        }
-        AdminCommand::Project(ProjectCommand::Create {
-            org,
-            slug,
-            platform,
-        }) => project_create(&app, org, slug, platform).await,
-        AdminCommand::User(UserCommand::Create {
-            email,
-            org,
-            role,
-            name,
-        }) => user_create(&app, email, org, role, name, as_json).await,
-        AdminCommand::Token(TokenCommand::Create { org, name, scopes }) => {
-            token_create(&app, org, name, &scopes).await
-        }
+        AdminCommand::Org(command) => admin_accounts::org(&app, command, as_json).await,
+        AdminCommand::Project(command) => admin_accounts::project(&app, command).await,
+        AdminCommand::User(command) => admin_accounts::user(&app, command, as_json).await,
+        AdminCommand::Token(command) => admin_accounts::token(&app, command, as_json).await,
         AdminCommand::Link(command) => admin_links::link(&app, command).await,
         AdminCommand::Repo(command) => admin_links::repo(&app, command, as_json).await,
         AdminCommand::Install(command) => admin_links::install(&app, command, as_json).await,
@@ -215,113 +144,6 @@ pub(super) fn explain(error: AppError) -> anyhow::Error {
         Some(cause) => anyhow::anyhow!("{} ({cause:#})", error.detail()),
         None => anyhow::anyhow!("{}", error.detail()),
     }
-}
-
-async fn org_create(app: &App, slug: String, name: String, as_json: bool) -> anyhow::Result<()> {
-    let now = app.clock.now();
-    let org = app
-        .db
-        .write(move |tx| {
-            let org = accounts::create_org(tx, &slug, &name, now)?;
-            audit::record(
-                tx,
-                Some(org.id),
-                "admin command",
-                "accounts.create_org",
-                &slug,
-                &json!({}),
-                now,
-            )?;
-            Ok(org)
-        })
-        .await
-        .map_err(explain)?;
-    let value = json!({ "id": org.id.to_string(), "slug": org.slug });
-    output::value(
-        as_json,
-        &value,
-        &format!("Organization {} has id {}", org.slug, org.id),
-    );
-    Ok(())
-}
-
-async fn project_create(
-    app: &App,
-    org: String,
-    slug: String,
-    platform: String,
-) -> anyhow::Result<()> {
-    let now = app.clock.now();
-    let new = NewProject {
-        name: slug.clone(),
-        slug,
-        platform,
-    };
-    let (project, key) = app
-        .db
-        .write(move |tx| {
-            let org = require_org(tx, &org)?;
-            accounts::create_project(tx, org.id, &new, now)
-        })
-        .await
-        .map_err(explain)?;
-    let dsn = accounts::dsn(&app.config.public_url, &key);
-    output::line(
-        &json!({ "id": project.id.to_string(), "slug": project.slug, "dsn": dsn }).to_string(),
-    );
-    Ok(())
-}
-
-async fn user_create(
-    app: &App,
-    email: String,
-    org: String,
-    role: Role,
-    name: String,
-    as_json: bool,
-) -> anyhow::Result<()> {
-    let mut password = String::new();
-    std::io::stdin()
-        .take(4_096)
-        .read_to_string(&mut password)
-        .context("cannot read the password")?;
-    let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
-    let hash = accounts::hash_password(password).await.map_err(explain)?;
-    let now = app.clock.now();
-    let user = app
-        .db
-        .write(move |tx| {
-            let org = require_org(tx, &org)?;
-            accounts::create_member(tx, org.id, &email, &name, &hash, role, now)
-        })
-        .await
-        .map_err(explain)?;
-    let value = json!({ "id": user.id.to_string(), "email": user.email, "role": role });
-    output::value(as_json, &value, &format!("{} is {role}", user.email));
-    Ok(())
-}
-
-async fn token_create(app: &App, org: String, name: String, scopes: &str) -> anyhow::Result<()> {
-    let scopes = match ScopeSet::parse(scopes) {
-        Ok(scopes) if scopes != ScopeSet::NONE => scopes,
-        Ok(_) => bail!("name at least one scope"),
-        Err(unknown) => bail!(
-            "unknown scope {unknown:?}; there are: {}",
-            ScopeSet::all().to_text()
-        ),
-    };
-    let now = app.clock.now();
-    let public_url = app.config.public_url.to_string();
-    let token = app
-        .db
-        .write(move |tx| {
-            let org = require_org(tx, &org)?;
-            accounts::create_org_token(tx, &org, &name, scopes, &public_url, now)
-        })
-        .await
-        .map_err(explain)?;
-    output::line(&token);
-    Ok(())
 }
 
 async fn jobs_command(app: &App, command: JobsCommand, as_json: bool) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The command line: `serve`, `worker`, `migrate`, `check`, `admin …`.
 
 mod admin;
+mod admin_accounts;
 mod admin_links;
 mod check;
 mod output;

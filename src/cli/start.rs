@@ -1,7 +1,7 @@
 //! From a configuration to an application: key, database, clients.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -54,22 +54,32 @@ fn dev_keys(config: &Config) -> anyhow::Result<Secret> {
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let line = Sealer::generate_key_line();
+    let made = make_key_file(&path, &line);
+    match made.map_err(|error| (error.kind(), error)) {
+        Ok(()) => Ok(Secret::new(line)),
+        // Another command made it in between.
+        Err((std::io::ErrorKind::AlreadyExists, _)) => Ok(Secret::new(
+            std::fs::read_to_string(&path)?.trim().to_owned(),
+        )),
+        Err((_, error)) => Err(error).with_context(|| format!("cannot make {}", path.display())),
+    }
+}
+
+/// Makes the file with its content in one step, readable by its owner alone; an error when it is there already.
+fn make_key_file(path: &Path, line: &str) -> std::io::Result<()> {
+    let unfinished = path.with_extension(format!("keys.{}", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    match options.open(&path) {
-        Ok(mut file) => {
-            writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(Secret::new(line))
-        }
-        // Another command made it in between.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Secret::new(
-            std::fs::read_to_string(&path)?.trim().to_owned(),
-        )),
-        Err(error) => Err(error).with_context(|| format!("cannot make {}", path.display())),
-    }
+    let written = options.open(&unfinished).and_then(|mut file| {
+        writeln!(file, "{line}")?;
+        file.sync_all()?;
+        std::fs::hard_link(&unfinished, path)
+    });
+    let _ = std::fs::remove_file(&unfinished);
+    written
 }

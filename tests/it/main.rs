@@ -20,6 +20,7 @@ mod bitbucket_judge;
 mod browser_looks;
 mod browser_story;
 mod check;
+mod cli;
 mod connect_judge;
 mod deliveries;
 mod failures;
