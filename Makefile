@@ -21,7 +21,7 @@ run: deps-build deps-python ## build and start a filled demo: product, Bitbucket
 	@sandbox/demo/run.sh
 
 .PHONY: check
-check: fmt clippy doc arch deny shell docker-check ## every check that needs no server: style, lints, docs, arrows, licences, docker files
+check: fmt clippy fuzz-check doc arch deny shell docker-check ## every check that needs no server: style, lints, docs, arrows, licences, docker files
 
 .PHONY: test
 test: deps ## every test on SQLite and PostgreSQL, with the real clients and a real browser
@@ -73,6 +73,12 @@ fmt: ## formatting
 .PHONY: clippy
 clippy: deps-build ## lints, warnings are errors
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The library that a target is linked with is not needed to check it, nor the compiler that builds it.
+.PHONY: fuzz-check
+fuzz-check: deps-build ## lints of the fuzz targets, which are a workspace of their own
+	@cargo fmt --check --manifest-path fuzz/Cargo.toml
+	@CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 
 .PHONY: doc
 doc: deps-build ## documentation builds without a warning

@@ -174,15 +174,17 @@ fn allowed(source: &Source) -> &'static [&'static str] {
         ("kit", _) => &["kit"],
         ("atlassian" | "sentry", _) => &["kit", "atlassian", "sentry"],
         ("bitbucket" | "jira", _) => &["kit", "atlassian", "sentry", "bitbucket", "jira"],
-        ("features", _) if source.file_name() == "store.rs" => &[
-            "kit",
-            "schema",
-            "features",
-            "error",
-            "sentry",
-            "bitbucket",
-            "atlassian",
-        ],
+        ("features", _) if source.file_name() == "store.rs" || source.path.contains("/store/") => {
+            &[
+                "kit",
+                "schema",
+                "features",
+                "error",
+                "sentry",
+                "bitbucket",
+                "atlassian",
+            ]
+        }
         ("features", _) => &[
             "kit",
             "features",
@@ -392,6 +394,69 @@ fn some_things_have_one_home() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// String literals of a line.
+fn literals(line: &str) -> impl Iterator<Item = &str> {
+    line.split('"').skip(1).step_by(2)
+}
+
+/// The fixed steps of every template of the path table: `refs`, `pullrequests`, `rest`, ….
+fn steps_of_the_path_table() -> BTreeSet<String> {
+    let mut steps = BTreeSet::new();
+    for source in sources("src/bitbucket/paths/rows") {
+        for literal in source.lines.iter().flat_map(|line| literals(line)) {
+            if literal.starts_with('/') {
+                let fixed = literal.split('/').filter(|step| !step.contains('{'));
+                steps.extend(fixed.filter(|step| !step.is_empty()).map(str::to_owned));
+            }
+        }
+    }
+    assert!(steps.len() > 100 && steps.contains("pullrequests") && steps.contains("hooks"));
+    steps
+}
+
+/// Pages that people open in a browser, which no call is made to.
+const WEB_PAGES: &[&str] = &["{}/issues/{issue_id}", "{}/commits/{hash}"];
+
+/// In `src/bitbucket` no literal names a step of an API path below another one: paths are made by the table alone.
+#[test]
+fn api_paths_are_made_by_the_table_alone() {
+    let steps = steps_of_the_path_table();
+    let mut wrong = Vec::new();
+    for source in sources("src/bitbucket") {
+        if source.is_test_file() || source.path.starts_with("src/bitbucket/paths") {
+            continue;
+        }
+        for literal in source.lines.iter().flat_map(|line| literals(line)) {
+            let below = literal.split('/').skip(1).map(word);
+            let names_path = below.into_iter().any(|step| steps.contains(step));
+            if names_path && !WEB_PAGES.contains(&literal) {
+                wrong.push(format!("{}: \"{literal}\"", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Which files of a feature speak HTTP and which speak SQL is told by their names.
+#[test]
+fn stores_know_no_web_and_jobs_know_no_requests() {
+    let mut wrong = Vec::new();
+    for source in sources("src/features")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
+        let in_store = source.path.ends_with("/store.rs") || source.path.contains("/store/");
+        let in_jobs =
+            source.file_name() == "jobs.rs" && !source.path.starts_with("src/features/ops/");
+        for line in source.lines.iter().filter(|_| in_store || in_jobs) {
+            if line.contains("actix_web") || line.contains("tera::") {
+                wrong.push(format!("{}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn actix_and_diesel_stay_where_they_belong() {
     let mut wrong = Vec::new();
@@ -401,10 +466,12 @@ fn actix_and_diesel_stay_where_they_belong() {
     {
         let uses = |needle: &str| source.lines.iter().any(|line| line.contains(needle));
         let (layer, part) = source.part();
-        if uses("actix_web::")
-            && (layer == "kit" && part != "web"
-                || ["atlassian", "sentry", "bitbucket"].contains(&layer))
-        {
+        let may_serve = match layer {
+            "kit" => part == "web",
+            "features" | "error" | "routes" | "server" => true,
+            _ => false,
+        };
+        if uses("actix_web::") && !may_serve {
             wrong.push(format!("{} uses actix", source.path));
         }
         let kit_may = ["db", "jobs", "ids", "clock"].contains(&part);
