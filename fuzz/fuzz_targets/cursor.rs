@@ -9,9 +9,17 @@ fuzz_target!(|input: (&str, &str)| {
     if let Ok(cursor) = cursor.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
     }
-    let Ok(request) = PageRequest::from_query(Some(cursor), Some(query)) else { return };
-    let header = request.offset_page(vec![0; 101]).link_header("https://h/", query);
+    let Ok(request) = PageRequest::from_query(Some(cursor), Some(query)) else {
+        return;
+    };
+    let header = request
+        .offset_page(vec![0; 101])
+        .link_header("https://h/", query);
     assert_eq!(header.matches("rel=\"").count(), 2);
-    assert!(header.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+    assert!(
+        header
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    );
     let _ = request.keyed_page(vec![1_i64, 2, 3], |row| *row);
 });

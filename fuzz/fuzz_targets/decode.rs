@@ -31,12 +31,17 @@ fn drain(decoder: &mut Decoder, out: &mut Vec<u8>) -> Result<(), DecodeError> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((which, body)) = input.split_first() else { return };
+    let Some((which, body)) = input.split_first() else {
+        return;
+    };
     let encodings = ["gzip", "deflate", "br", "zstd", "identity"];
     let encoding = encodings[usize::from(*which) % encodings.len()];
     let whole = decode(encoding, body, body.len());
     if let Ok(out) = &whole {
         assert!(out.len() <= MAX);
     }
-    assert_eq!(decode(encoding, body, 1 + usize::from(*which) / 5).ok(), whole.ok());
+    assert_eq!(
+        decode(encoding, body, 1 + usize::from(*which) / 5).ok(),
+        whole.ok()
+    );
 });

@@ -24,9 +24,15 @@ fuzz_target!(|body: &[u8]| {
     assert!(envelope.items.len() <= MAX_ITEMS);
     assert!(envelope.items.iter().map(|item| item.size).sum::<usize>() <= body.len());
     let _ = auth::with_envelope(None, envelope.header.dsn.as_deref(), "1");
-    let Some(payload) = envelope.event else { return };
+    let Some(payload) = envelope.event else {
+        return;
+    };
     let payload = readable(&payload);
     if let Ok(event) = Event::parse(&payload) {
-        let _ = (grouping::group(&event), title::describe(&event), text::event_text(&event, 1000));
+        let _ = (
+            grouping::group(&event),
+            title::describe(&event),
+            text::event_text(&event, 1000),
+        );
     }
 });

@@ -8,7 +8,9 @@ use tracebucket::sentry::{grouping, text, title, wire};
 
 fuzz_target!(|payload: &[u8]| {
     let payload = readable(payload);
-    let Ok(event) = Event::parse(&payload) else { return };
+    let Ok(event) = Event::parse(&payload) else {
+        return;
+    };
     for frames in event.stacks() {
         assert!(frames.len() <= MAX_FRAMES);
     }

@@ -13,9 +13,15 @@ fuzz_target!(|body: &[u8]| {
         let event = Event::parse(key, body);
         // What is no object is none for all of them.
         assert!(event.is_err() || std::str::from_utf8(body).is_ok());
-        let Ok(Event::Push(push)) = event else { continue };
+        let Ok(Event::Push(push)) = event else {
+            continue;
+        };
         assert!(push.changes().len() <= body.len());
-        let commits: usize = push.changes().iter().map(|change| change.commits.len()).sum();
+        let commits: usize = push
+            .changes()
+            .iter()
+            .map(|change| change.commits.len())
+            .sum();
         assert!(commits <= body.len());
     }
 });

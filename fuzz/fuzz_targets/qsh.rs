@@ -22,19 +22,36 @@ fuzz_target!(|input: (&str, &str, &str, &str, &str)| {
 
     let secret = Secret::new("a secret that nobody who sends this knows".to_owned());
     let now = Micros::from_unix_seconds(1_795_000_000);
-    let request = Request { method, path, query, base_path };
+    let request = Request {
+        method,
+        path,
+        query,
+        base_path,
+    };
     let _ = jwt::token_of(Some(token), query);
     let _ = jwt::peek_issuer(token);
     assert!(jwt::verify(token, &secret, &request, now).is_err());
 
     // What we sign, we accept, for that request and no other method.
-    let Ok(mut url) = Url::parse("https://api.bitbucket.org/") else { return };
+    let Ok(mut url) = Url::parse("https://api.bitbucket.org/") else {
+        return;
+    };
     url.set_path(path);
     url.set_query(query);
-    let Ok(signed) = jwt::sign("app", "client", &secret, method, &url, now) else { return };
-    let own = Request { method, path: url.path(), query: url.query(), base_path: "" };
+    let Ok(signed) = jwt::sign("app", "client", &secret, method, &url, now) else {
+        return;
+    };
+    let own = Request {
+        method,
+        path: url.path(),
+        query: url.query(),
+        base_path: "",
+    };
     assert!(jwt::verify(&signed, &secret, &own, now).is_ok());
-    let other = Request { method: "OTHER", ..own };
+    let other = Request {
+        method: "OTHER",
+        ..own
+    };
     if !method.eq_ignore_ascii_case("other") {
         assert!(jwt::verify(&signed, &secret, &other, now).is_err());
     }
