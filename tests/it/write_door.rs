@@ -121,6 +121,28 @@ both! {
         assert_eq!(*order.lock().unwrap(), ["request", "request", "job", "job"]);
     }
 
+    async fn jobs_leave_connections_to_requests(t) {
+        let gate = Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..60 {
+            let (db, gate) = (t.app.db.for_jobs(), Arc::clone(&gate));
+            tasks.spawn(async move {
+                db.read(move |_| {
+                    let mut open = gate.0.lock().unwrap();
+                    while !*open { open = gate.1.wait(open).unwrap(); }
+                    Ok::<_, AppError>(())
+                }).await
+            });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let request = t.app.db.read(|_| Ok::<_, AppError>(()));
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(1), request).await;
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        answered.expect("a request finds a connection").unwrap();
+        assert!(tasks.join_all().await.into_iter().all(|done| done.is_ok()));
+    }
+
     async fn too_many_readers_are_refused_at_once(t) {
         let gate = Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
         let mut tasks = tokio::task::JoinSet::new();

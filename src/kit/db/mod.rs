@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use diesel::RunQueryDsl;
 use diesel::r2d2::Pool;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 pub(crate) use conn::on_both;
 pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
@@ -117,6 +117,9 @@ struct Shared {
     url: DatabaseUrl,
     readers: Pool<Manager>,
     permits: Semaphore,
+    /// Fewer than `permits`: what background work may hold or wait for, so that a request never queues behind more
+    /// of it than this and some connections are left to requests alone.
+    background: Semaphore,
     /// Callers that have a connection of the pool or wait for one.
     waiting: AtomicUsize,
     door: Door,
@@ -125,6 +128,8 @@ struct Shared {
     home: Option<Arc<sqlite::Home>>,
     _lock: Option<sqlite::ServerLock>,
 }
+
+type Permits<'a> = (Option<SemaphorePermit<'a>>, SemaphorePermit<'a>);
 
 impl Db {
     /// Opens the database, takes the server lock where needed, and runs migrations.
@@ -192,6 +197,7 @@ impl Db {
                 url,
                 readers: pool,
                 permits: Semaphore::new(readers as usize),
+                background: Semaphore::new(readers as usize * 3 / 4),
                 waiting: AtomicUsize::new(0),
                 door,
                 bells,
@@ -203,7 +209,8 @@ impl Db {
         })
     }
 
-    /// The same database for background work: its writes wait behind those of requests.
+    /// The same database for background work: its writes wait behind those of requests, and it leaves some
+    /// connections of the pool to them.
     #[must_use]
     pub fn for_jobs(&self) -> Self {
         Self {
@@ -325,7 +332,7 @@ impl Db {
         if self.shared.waiting.load(Ordering::Relaxed) > POOL_QUEUE {
             return Err(DbError::Overloaded.into());
         }
-        let permit = tokio::time::timeout(CHECKOUT_WAIT, self.shared.permits.acquire())
+        let permits = tokio::time::timeout(CHECKOUT_WAIT, self.permits())
             .await
             .map_err(|_| DbError::Overloaded)?
             .map_err(|_| DbError::Overloaded)?;
@@ -337,7 +344,15 @@ impl Db {
             f(&mut conn)
         })
         .await;
-        drop(permit);
+        drop(permits);
         result.unwrap_or_else(|_| Err(DbError::Panicked.into()))
+    }
+
+    async fn permits(&self) -> Result<Permits<'_>, AcquireError> {
+        let background = match self.lane {
+            Lane::Jobs => Some(self.shared.background.acquire().await?),
+            Lane::Inbound => None,
+        };
+        Ok((background, self.shared.permits.acquire().await?))
     }
 }
