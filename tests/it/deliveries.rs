@@ -1,11 +1,14 @@
 //! Webhooks of Bitbucket: what the door answers, what a push comes to, and that nothing is lost or done twice.
 
-use bitbucket_sandbox::{Action, DeliverySettings, Fault};
+use std::collections::BTreeMap;
+
+use bitbucket_sandbox::{Action, CommitRequest, DeliverySettings, Fault, NewRepository};
 use diesel::prelude::*;
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::Role;
 use tracebucket::kit::crypto::hmac_sha256;
+use tracebucket::kit::jobs::Stop;
 use tracebucket::schema::{deliveries, delivery_attempts, projects, repo_hooks, repos};
 
 use crate::scene::{REPO, Scene, group, scenes};
@@ -19,6 +22,16 @@ async fn sent(request: reqwest::RequestBuilder) -> (u16, Value) {
         status,
         serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
     )
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("not in ten seconds: {what}");
 }
 
 fn push(commits: Value) -> Value {
@@ -299,19 +312,70 @@ scenes! {
         assert_eq!(s.deliveries().await[1].1, "done");
     }
 
+    async fn a_slow_repository_holds_up_itself_alone(s) {
+        s.bitbucket.create_repository(NewRepository::new("acme", "other")).await.unwrap();
+        let body = json!({ "provider": "integrations:bitbucket", "installation": s.integration, "identifier": "acme/other" });
+        s.t.send("POST", "/api/0/organizations/acme/repos/", &s.tenant.token, body, 201).await;
+        s.t.run_jobs().await;
+        let clone = s.checkout();
+        for number in 1..=8 {
+            git(&clone, &["commit", "-q", "--allow-empty", "-m", &format!("Step {number}")]);
+        }
+        s.bitbucket.add_fault(Fault::always("GET", "/commits", Action::HoldAfter { ms: 60_000 }));
+        let _workers = s.t.start_workers();
+        git(&clone, &["push", "-q", "origin", "main"]);
+        until("Bitbucket keeps us waiting", async || s.bitbucket.held() == 1).await;
+        for number in 1..=3 {
+            let request = CommitRequest {
+                repo: "acme/other".into(),
+                branch: "main".into(),
+                message: format!("Behind it {number}"),
+                files: BTreeMap::from([(format!("{number}.txt"), String::new())]),
+                ..CommitRequest::default()
+            };
+            s.bitbucket.commit(request).await.unwrap();
+            until("the other repository goes on", async || s.deliveries().await.iter().filter(|d| d.1 == "done").count() == number).await;
+        }
+        assert_eq!(s.deliveries().await[0].1, "ready");
+        s.bitbucket.clear_faults();
+        s.bitbucket.release_held();
+        until("the slow one is done too", async || s.deliveries().await.iter().all(|d| d.1 == "done")).await;
+    }
+
+    async fn what_waits_for_its_retry_does_not_hide_what_is_due(s) {
+        let body = s.payload(push(one_commit("d", "x")));
+        assert_eq!(sent(s.hook("repo:push", &body)).await.0, 204);
+        let random = if s.t.app.db.url().is_sqlite() { "randomblob(16)" } else { "decode(md5(random()::text), 'hex')" };
+        // More than one look takes in, all of them waiting for tomorrow.
+        s.t.app.db.write(move |tx| {
+            for _ in 0..14 {
+                diesel::sql_query(format!(
+                    "INSERT INTO deliveries (org_id, repo_id, source, request_uuid, event_key, attempt_no, body, received_at, state, attempts, run_at) \
+                     SELECT org_id, repo_id, source, {random}, event_key, attempt_no, body, received_at, 'ready', 1, received_at + 86400000000 FROM deliveries"
+                )).execute(tx.conn())?;
+            }
+            diesel::sql_query("UPDATE deliveries SET run_at = received_at + 86400000000").execute(tx.conn())?;
+            Ok::<_, AppError>(())
+        }).await.unwrap();
+        assert_eq!(sent(s.hook("repo:push", &s.payload(push(one_commit("e", "y"))))).await.0, 204);
+        assert_eq!(tracebucket::features::deliveries::drain(s.t.app.clone(), Stop::never()).await.unwrap(), 1);
+        let all = s.deliveries().await;
+        assert_eq!((all.len(), all.last().unwrap().1.as_str()), (16_385, "done"));
+    }
+
     async fn a_renamed_repository_keeps_its_row_and_a_deleted_one_is_switched_off(s) {
         let mut body = s.payload(json!({"changes": {"full_name": {"old": REPO, "new": "acme/store"}}}));
         body["repository"]["full_name"] = json!("acme/store");
         assert_eq!(sent(s.hook("repo:updated", &body)).await.0, 204);
         // Without the job that reads the settings again: the sandbox knows nothing of this new name.
-        tracebucket::features::deliveries::drain(s.t.app.clone()).await.unwrap();
+        tracebucket::features::deliveries::drain(s.t.app.clone(), Stop::never()).await.unwrap();
         assert_eq!(repo_row(s).await, ("acme/store".to_owned(), "active".to_owned()));
         assert_eq!(outcome_of(s, 0).await["summary"], "renamed to acme/store");
         let mut odd = s.payload(json!({"push": {"changes": "none"}}));
         odd["repository"]["full_name"] = json!("no name at all");
         assert_eq!(sent(s.hook("repo:push", &odd)).await.0, 204);
         assert_eq!(sent(s.hook("repo:deleted", &body)).await.0, 204);
-        tracebucket::features::deliveries::drain(s.t.app.clone()).await.unwrap();
+        tracebucket::features::deliveries::drain(s.t.app.clone(), Stop::never()).await.unwrap();
         assert_eq!(repo_row(s).await.1, "gone");
         assert_eq!(sent(s.hook("repo:push", &odd)).await.0, 404, "its secret is forgotten");
         // The job of the rename finds it in Bitbucket all the same: then it is back.
@@ -331,7 +395,7 @@ scenes! {
         // The same database, opened by the next process.
         let sealer = tracebucket::kit::crypto::Sealer::parse(s.t.app.config.secret_keys.as_ref().unwrap().expose()).unwrap();
         let next = tracebucket::app::App::new(s.t.app.config.clone(), s.t.app.db.clone(), s.t.app.clock.clone(), sealer).unwrap();
-        assert_eq!(tracebucket::features::deliveries::drain(next).await.unwrap(), 1);
+        assert_eq!(tracebucket::features::deliveries::drain(next, Stop::never()).await.unwrap(), 1);
         assert_eq!(s.deliveries().await[0].1, "done");
     }
 

@@ -35,6 +35,7 @@ mod links;
 mod scene;
 mod schema;
 mod sdks;
+mod stop;
 mod story;
 mod tenants;
 mod tickets;

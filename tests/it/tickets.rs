@@ -730,7 +730,7 @@ scenes! {
         let mut body = s.payload(json!({}));
         body["repository"]["full_name"] = json!("acme/store");
         assert_eq!(s.hook("repo:updated", &body).send().await.unwrap().status(), 204);
-        tracebucket::features::deliveries::drain(s.t.app.clone()).await.unwrap();
+        tracebucket::features::deliveries::drain(s.t.app.clone(), tracebucket::kit::jobs::Stop::never()).await.unwrap();
         s.set_status(id, "resolved").await;
         s.t.run_jobs().await;
         assert_eq!(s.issues_now()[0].state, "resolved");

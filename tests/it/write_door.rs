@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use diesel::prelude::*;
 use tracebucket::error::AppError;
 use tracebucket::features::audit;
-use tracebucket::kit::db::{Conn, Fold, OpenAs};
+use tracebucket::kit::db::{Conn, Db, Fold, OpenAs};
 use tracebucket::schema::audit_log;
 
 use crate::support::both;
@@ -191,6 +191,71 @@ both! {
         assert!(done.len() >= 1_000, "{}", done.len());
         assert!(!refused.is_empty());
         assert!(refused.iter().all(|r| *r == Err(("unavailable", Some(2)))), "{:?}", refused.first());
+    }
+}
+
+/// Adds a letter to the names of two organizations, in this order, and waits in between for another one that does it
+/// in the other order, as long as there is one.
+fn crosswise(
+    order: [&'static str; 2],
+    letter: &'static str,
+    meet: Arc<std::sync::Barrier>,
+) -> impl FnMut(&mut tracebucket::kit::db::Tx<'_>) -> Result<(), AppError> + Send + 'static {
+    let mut is_first_run = true;
+    move |tx| {
+        use diesel::RunQueryDsl;
+        let mut rename = |slug: &str| {
+            diesel::sql_query(format!(
+                "UPDATE orgs SET name = name || '{letter}' WHERE slug = '{slug}'"
+            ))
+            .execute(tx.conn())
+        };
+        rename(order[0])?;
+        if std::mem::take(&mut is_first_run) {
+            meet.wait();
+        }
+        rename(order[1])?;
+        Ok(())
+    }
+}
+
+/// Two processes that wait for each other: PostgreSQL ends one of them, which then runs again. On SQLite there is one
+/// writer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadlock_is_nobodys_error() {
+    let t = crate::support::TestApp::start(crate::support::Backend::Postgres).await;
+    let (one, two) = (t.tenant("one").await.org, t.tenant("two").await.org);
+    let other = Db::open(t.app.config.database_url.expose(), OpenAs::Beside, None).unwrap();
+    let meet = Arc::new(std::sync::Barrier::new(2));
+    let (a, b) = tokio::join!(
+        t.app
+            .db
+            .write(crosswise(["one", "two"], "a", Arc::clone(&meet))),
+        t.app
+            .db
+            .write(crosswise(["two", "one"], "b", Arc::clone(&meet))),
+    );
+    (a.unwrap(), b.unwrap());
+    let (a, b) = tokio::join!(
+        t.app
+            .db
+            .write_batched(crosswise(["one", "two"], "c", Arc::clone(&meet))),
+        other.write_batched(crosswise(["two", "one"], "d", Arc::clone(&meet))),
+    );
+    (a.unwrap(), b.unwrap());
+    for org in [one, two] {
+        let slug = org.slug.clone();
+        let now = t
+            .app
+            .db
+            .read(move |conn| {
+                Ok::<_, AppError>(tracebucket::features::accounts::find_org(conn, &slug)?)
+            })
+            .await
+            .unwrap();
+        let mut added: Vec<_> = now.unwrap().name[org.name.len()..].chars().collect();
+        added.sort_unstable();
+        assert_eq!(added, ['a', 'b', 'c', 'd'], "each once");
     }
 }
 

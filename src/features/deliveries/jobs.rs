@@ -1,11 +1,7 @@
-//! Working on stored deliveries: claim, prepare without a connection, then one write for the work and its end.
+//! Working on claimed deliveries: prepare without a connection, then one write for the work and its end.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
 use super::api::BODY_LIMIT;
@@ -15,18 +11,13 @@ use crate::app::App;
 use crate::bitbucket::events::Event;
 use crate::error::AppError;
 use crate::features::accounts;
-use crate::features::links::{self, Repo, RepoId, RepoStatus, SyncRepos};
+use crate::features::links::{self, Repo, RepoStatus, SyncRepos};
 use crate::features::releases::{self, Gathered, Recorded};
 use crate::kit::clock::Micros;
-use crate::kit::crypto::{random_bytes, random_hex};
+use crate::kit::crypto::random_bytes;
 use crate::kit::db::Tx;
 use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, wait_after};
 
-/// Deliveries claimed at once.
-const BATCH: usize = 64;
-/// A claim ends when it was not extended for this long: then its process is gone.
-const LEASE: Duration = Duration::from_secs(30);
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Failures before a delivery is dead.
 const MAX_ATTEMPTS: i32 = 12;
 /// Claims, ended by the end of a process, before a delivery is dead.
@@ -65,94 +56,14 @@ impl Outcome {
     }
 }
 
-/// This process as the holder of claims.
-struct Holder {
-    owner: String,
-    has_started: AtomicBool,
-}
-
-impl Default for Holder {
-    fn default() -> Self {
-        Self {
-            owner: format!("{}-{}", std::process::id(), random_hex(8)),
-            has_started: AtomicBool::new(false),
-        }
-    }
-}
-
-/// Claims some due deliveries and works on them; answers how many.
-///
-/// # Errors
-/// When the database fails.
-pub async fn drain(app: App) -> anyhow::Result<usize> {
-    let holder = app.cache::<Holder>();
-    let now = app.clock.now();
-    // One server per SQLite file: what another owner holds belongs to a process that is gone.
-    if app.db.url().is_sqlite() && !holder.has_started.swap(true, Ordering::SeqCst) {
-        let owner = holder.owner.clone();
-        app.db
-            .write(move |tx| Ok::<_, AppError>(store::release_others(tx, &owner, now)?))
-            .await?;
-    }
-    if !app
-        .db
-        .read(move |conn| Ok::<_, AppError>(store::any_due(conn, now)?))
-        .await?
-    {
-        return Ok(0);
-    }
-    let owner = holder.owner.clone();
-    let ids = app
-        .db
-        .write(move |tx| Ok::<_, AppError>(store::claim(tx, &owner, now, LEASE, BATCH)?))
-        .await?;
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let claimed = app
-        .db
-        .read(move |conn| Ok::<_, AppError>(store::load_claimed(conn, &ids)?))
-        .await?;
-    let count = claimed.len();
-    let mut queues: BTreeMap<RepoId, Vec<Claimed>> = BTreeMap::new();
-    for delivery in claimed {
-        queues.entry(delivery.repo_id).or_default().push(delivery);
-    }
-    // Repositories side by side, the deliveries of each in their order.
-    let mut running: FuturesUnordered<_> = queues
-        .into_values()
-        .map(|queue| work_on_repo(&app, &holder.owner, queue))
-        .collect();
-    let work = async { while running.next().await.is_some() {} };
-    tokio::select! {
-        () = work => {}
-        () = extend_claims(&app, &holder.owner) => {}
-    }
-    Ok(count)
-}
-
-/// Keeps the claims of this process for as long as it is polled.
-async fn extend_claims(app: &App, owner: &str) {
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        let (owner, until) = (owner.to_owned(), app.clock.now().plus(LEASE));
-        let extended: Result<usize, AppError> = app
-            .db
-            .write(move |tx| Ok(store::extend(tx, &owner, until)?))
-            .await;
-        if let Err(error) = extended {
-            tracing::warn!(error = ?error, "cannot extend the claims of deliveries");
-        }
-    }
-}
-
-async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
+/// Works on deliveries of one repository in their order.
+pub(super) async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
     let mut ready = Vec::new();
     let mut repo = None;
     for delivery in queue {
         let prepared = prepare(app, delivery, &mut repo).await;
         // What waited for Bitbucket is written on its own, so that a slow one does not hold back those before it.
-        let alone = prepared.asked;
+        let alone = prepared.asked_bitbucket();
         if alone && !ready.is_empty() {
             write_all(app, owner, std::mem::take(&mut ready)).await;
         }
@@ -195,8 +106,13 @@ struct Prepared {
     attempts: i32,
     received_at: Micros,
     started: Instant,
-    asked: bool,
     work: Work,
+}
+
+impl Prepared {
+    fn asked_bitbucket(&self) -> bool {
+        matches!(&self.work, Work::Push { push, .. } if push.asked_bitbucket)
+    }
 }
 
 async fn prepare(app: &App, delivery: Claimed, repo: &mut Option<Repo>) -> Prepared {
@@ -206,7 +122,6 @@ async fn prepare(app: &App, delivery: Claimed, repo: &mut Option<Repo>) -> Prepa
         attempts: delivery.attempts,
         received_at: delivery.received_at,
         started,
-        asked: false,
         work: Work::Nothing("nothing"),
     };
     prepared.work = if delivery.attempts > MAX_CLAIMS {
@@ -218,12 +133,11 @@ async fn prepare(app: &App, delivery: Claimed, repo: &mut Option<Repo>) -> Prepa
         match understand(app, &delivery, repo).await {
             Ok(work) => work,
             Err(error) => Work::Failed {
-                reason: format!("{error:?}"),
+                reason: reason(delivery.id, &error),
                 forever: false,
             },
         }
     };
-    prepared.asked = started.elapsed() > Duration::from_millis(50);
     prepared
 }
 
@@ -298,7 +212,7 @@ async fn write_all(app: &App, owner: &str, batch: Vec<Prepared>) {
         };
         let failed = Prepared {
             work: Work::Failed {
-                reason: format!("{error:?}"),
+                reason: reason(id, &error),
                 forever: false,
             },
             ..delivery
@@ -308,6 +222,12 @@ async fn write_all(app: &App, owner: &str, batch: Vec<Prepared>) {
             tracing::error!(delivery = id.0, error = ?error, "cannot record the end of a delivery");
         }
     }
+}
+
+/// What the log of deliveries shows of a failure: its cause is for those who run the server.
+fn reason(delivery: DeliveryId, error: &AppError) -> String {
+    tracing::warn!(delivery = delivery.0, error = ?error, "a delivery could not be worked on");
+    error.detail().to_owned()
 }
 
 async fn write(app: &App, owner: &str, batch: Vec<Prepared>) -> Result<(), AppError> {

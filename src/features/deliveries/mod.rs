@@ -1,7 +1,7 @@
 //! Inbound webhooks: the door, the log, the queue and the replay.
 //!
 //! `POST /extensions/bitbucket/organizations/{id}/webhook/` verifies a call of Bitbucket, stores it and answers,
-//! all in one write ([`api`]). The stored row is itself the queue entry: [`drain`] claims rows under a lease and
+//! all in one write ([`api`]). The stored row is itself the queue entry: [`drain()`] claims rows under a lease and
 //! works on them ([`jobs`]), and what they mean for commits and errors is decided by the releases feature.
 //!
 //! What the door answers, in the order in which it checks (sentry.md §2.1):
@@ -35,13 +35,15 @@
 
 pub mod api;
 mod body;
+mod drain;
 mod jobs;
 pub mod pages;
 mod store;
 
 use crate::kit::ids::{row_id, text_enum};
 
-pub use jobs::{Retention, drain};
+pub use drain::drain;
+pub use jobs::Retention;
 
 row_id! {
     /// Row id of a delivery.

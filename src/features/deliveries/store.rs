@@ -12,7 +12,11 @@ use crate::features::accounts::OrgId;
 use crate::features::links::RepoId;
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Fold, Tx};
+use crate::kit::redact::redact_short;
 use crate::schema::{deliveries, delivery_attempts};
+
+/// Bytes kept of why an attempt failed.
+const MAX_ERROR: usize = 2_000;
 
 /// A delivery as it comes in.
 #[derive(Debug, Insertable)]
@@ -150,9 +154,10 @@ pub(super) fn claim(
     for _ in 0..STEPS {
         let rows: Vec<Waiting> = diesel::sql_query(
             "SELECT id, repo_id, run_at, lease_owner IS NOT NULL AS is_claimed FROM deliveries \
-             WHERE state = 'ready' AND id > $1 ORDER BY id LIMIT $2",
+             WHERE state = 'ready' AND id > $1 AND (run_at <= $2 OR lease_owner IS NOT NULL) ORDER BY id LIMIT $3",
         )
         .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(now)
         .bind::<BigInt, _>(LOOK)
         .load(tx.conn())?;
         for row in &rows {
@@ -214,6 +219,20 @@ pub(super) fn release_others(tx: &mut Tx<'_>, owner: &str, now: Micros) -> Query
     .execute(tx.conn())
 }
 
+/// Makes due again what `owner` had claimed and did not end.
+pub(super) fn release(tx: &mut Tx<'_>, owner: &str, now: Micros) -> QueryResult<usize> {
+    diesel::update(
+        deliveries::table
+            .filter(deliveries::state.eq(DeliveryState::Ready))
+            .filter(deliveries::lease_owner.eq(owner)),
+    )
+    .set((
+        deliveries::run_at.eq(now),
+        deliveries::lease_owner.eq(None::<String>),
+    ))
+    .execute(tx.conn())
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -236,6 +255,10 @@ pub(super) fn finish(
     now: Micros,
 ) -> QueryResult<bool> {
     let is_open = ending.state == DeliveryState::Ready;
+    let error = ending
+        .error
+        .as_deref()
+        .map(|error| redact_short(error, MAX_ERROR));
     let changed = diesel::update(
         deliveries::table
             .filter(deliveries::id.eq(id))
@@ -247,7 +270,7 @@ pub(super) fn finish(
         deliveries::run_at.eq(ending.run_at),
         deliveries::lease_owner.eq(None::<String>),
         deliveries::outcome.eq(ending.outcome.as_deref()),
-        deliveries::error.eq(ending.error.as_deref()),
+        deliveries::error.eq(error.as_deref()),
         deliveries::took_ms.eq(Some(ending.took_ms)),
         deliveries::finished_at.eq((!is_open).then_some(now)),
     ))
@@ -260,7 +283,7 @@ pub(super) fn finish(
             .values((
                 delivery_attempts::delivery_id.eq(id),
                 delivery_attempts::result.eq("failed"),
-                delivery_attempts::error.eq(ending.error.as_deref()),
+                delivery_attempts::error.eq(error.as_deref()),
                 delivery_attempts::took_ms.eq(ending.took_ms),
                 delivery_attempts::at.eq(now),
             ))

@@ -62,6 +62,8 @@ pub struct Gathered {
     pub retry_after: Option<Duration>,
     /// Commits are missing for good.
     pub gap: Option<String>,
+    /// Bitbucket was asked for commits, which may have taken long.
+    pub asked_bitbucket: bool,
 }
 
 /// Completes a push with the commits that its webhook left out. No connection is held while Bitbucket is asked.
@@ -212,6 +214,7 @@ impl Gatherer<'_> {
 
     /// The API as this repository's connection sees it; `None` (and a note) without a usable connection.
     async fn cloud(&mut self) -> Result<Option<(Cloud, RepoRef)>, AppError> {
+        self.found.asked_bitbucket = true;
         if self.cloud.is_none() {
             match links::client_for_repo(self.app, self.repo.org_id, self.repo.id).await {
                 Ok((_, reference, connected)) => self.cloud = Some((connected.cloud, reference)),

@@ -1,8 +1,9 @@
 //! The connection of either database, and how one is made from a URL.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::r2d2::{self, ManageConnection, R2D2Connection};
 
@@ -112,6 +113,7 @@ pub(super) fn connect(url: &DatabaseUrl, role: Role) -> Result<AnyConnection, r2
             // A statement that hangs must not hold a pooled connection for ever; migrations lift this.
             conn.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '10s'")
                 .map_err(r2d2::Error::QueryError)?;
+            conn.set_instrumentation(note_conflict);
             Ok(AnyConnection::Postgresql(conn))
         }
     }
@@ -166,7 +168,8 @@ impl ManageConnection for Manager {
     }
 }
 
-/// True when a failed statement tells of the database's state: locked, full, unreadable, gone.
+/// True when a failed statement tells of the database's state: locked, full, unreadable, gone, or in conflict with
+/// another transaction again and again.
 pub(super) fn is_environment_error(error: &diesel::result::Error) -> bool {
     use diesel::result::{DatabaseErrorKind, Error};
     match error {
@@ -175,6 +178,7 @@ pub(super) fn is_environment_error(error: &diesel::result::Error) -> bool {
             _,
         )
         | Error::BrokenTransactionManager => true,
+        error if is_retryable_conflict(error) => true,
         Error::DatabaseError(_, info) => {
             let text = info.message();
             [
@@ -197,6 +201,30 @@ pub(super) fn is_environment_error(error: &diesel::result::Error) -> bool {
         _ => false,
     }
 }
+
+thread_local! {
+    static CONFLICT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A closure answers with an error of its own, from which nobody can tell whether a conflict is behind it: so it is
+/// noted where the statement fails.
+fn note_conflict(event: InstrumentationEvent<'_>) {
+    if let InstrumentationEvent::FinishQuery {
+        error: Some(error), ..
+    } = event
+        && is_retryable_conflict(error)
+    {
+        CONFLICT.set(true);
+    }
+}
+
+/// Whether a statement on this thread met a conflict since the last time this was asked.
+pub(super) fn take_conflict() -> bool {
+    CONFLICT.take()
+}
+
+/// How often a transaction is run again after a conflict.
+pub(super) const CONFLICT_RETRIES: u32 = 3;
 
 /// True for the two PostgreSQL failures that running the transaction again cures.
 pub(super) fn is_retryable_conflict(error: &diesel::result::Error) -> bool {

@@ -260,6 +260,13 @@ struct Writer {
     home: Option<Arc<Home>>,
 }
 
+/// What a batch came to that the database did not refuse.
+enum Commit {
+    Stored,
+    /// The only closure said no: its own error is the answer.
+    Nothing,
+}
+
 /// The batch could not be committed as one.
 enum BatchFailure {
     /// One closure or a fold failed: run them one by one.
@@ -270,27 +277,43 @@ enum BatchFailure {
 
 impl Writer {
     fn run(&mut self, mut batch: Vec<Box<dyn Work>>) {
+        if batch.len() == 1 {
+            return batch.into_iter().for_each(|work| self.run_alone(work));
+        }
         match self.commit_together(&mut batch) {
-            Ok(()) => finish_all(batch, || Ok(())),
+            Ok(_) => finish_all(batch, || Ok(())),
             Err(BatchFailure::Refused(error)) => self.refuse(batch, &error),
             Err(BatchFailure::Split) => {
                 for work in batch {
-                    let mut alone = vec![work];
-                    match self.commit_together(&mut alone) {
-                        Ok(()) => finish_all(alone, || Ok(())),
-                        Err(BatchFailure::Split) => {
-                            finish_all(alone, || {
-                                Err(DbError::unavailable("the shared counters failed"))
-                            });
-                        }
-                        Err(BatchFailure::Refused(error)) => self.refuse(alone, &error),
-                    }
+                    self.run_alone(work);
                 }
             }
         }
     }
 
-    fn commit_together(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), BatchFailure> {
+    /// Again after a conflict with another process, as a transaction that had no company from the start.
+    fn run_alone(&mut self, work: Box<dyn Work>) {
+        let mut alone = vec![work];
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            conn::take_conflict();
+            let outcome = self.commit_together(&mut alone);
+            let again = attempt <= conn::CONFLICT_RETRIES && conn::take_conflict();
+            match outcome {
+                Ok(Commit::Nothing) | Err(BatchFailure::Split) if again => {}
+                Ok(_) => return finish_all(alone, || Ok(())),
+                Err(BatchFailure::Split) => {
+                    return finish_all(alone, || {
+                        Err(DbError::unavailable("the shared counters failed"))
+                    });
+                }
+                Err(BatchFailure::Refused(error)) => return self.refuse(alone, &error),
+            }
+        }
+    }
+
+    fn commit_together(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Commit, BatchFailure> {
         if let Some(home) = &self.home {
             home.check().map_err(BatchFailure::Refused)?;
         }
@@ -326,7 +349,7 @@ impl Writer {
                 roll_back_to(&mut self.conn, 0).map_err(refused)?;
                 // Alone, its own error is the answer; in a batch the others must run again without it.
                 return if alone {
-                    Ok(())
+                    Ok(Commit::Nothing)
                 } else {
                     Err(BatchFailure::Split)
                 };
@@ -343,7 +366,7 @@ impl Writer {
         }
         TransactionManagerOf::commit_transaction(&mut self.conn).map_err(refused)?;
         self.bells.ring(wake);
-        Ok(())
+        Ok(Commit::Stored)
     }
 
     /// Tells every caller of the batch, and makes sure that the next batch finds a working connection.

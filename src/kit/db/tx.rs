@@ -1,12 +1,13 @@
 //! What a write closure is given.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::{Any, TypeId, type_name};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Deref, DerefMut};
 
 use diesel::prelude::*;
 
-use super::conn::is_retryable_conflict;
+use super::conn::{CONFLICT_RETRIES, take_conflict};
 use super::wake::Wake;
 use super::{Conn, DbError};
 
@@ -46,18 +47,17 @@ impl<F: Fold> AnyFold for F {
     }
 }
 
-/// The folds of one closure, or of one commit.
+/// The folds of one closure, or of one commit. Ordered, so that all processes write them in the same order and do not
+/// wait for each other crosswise.
 #[derive(Default)]
-pub(super) struct FoldSet(HashMap<TypeId, Box<dyn AnyFold>>);
+pub(super) struct FoldSet(BTreeMap<(&'static str, TypeId), Box<dyn AnyFold>>);
 
 impl FoldSet {
     pub(super) fn merge(&mut self, other: FoldSet) {
         for (key, fold) in other.0 {
             match self.0.entry(key) {
-                std::collections::hash_map::Entry::Occupied(mut entry) => {
-                    entry.get_mut().merge_any(fold)
-                }
-                std::collections::hash_map::Entry::Vacant(entry) => {
+                Entry::Occupied(mut entry) => entry.get_mut().merge_any(fold),
+                Entry::Vacant(entry) => {
                     entry.insert(fold);
                 }
             }
@@ -65,7 +65,7 @@ impl FoldSet {
     }
 
     pub(super) fn flush(&mut self, conn: &mut Conn) -> QueryResult<()> {
-        for (_, fold) in self.0.drain() {
+        for (_, fold) in std::mem::take(&mut self.0) {
             fold.flush_any(conn)?;
         }
         Ok(())
@@ -101,7 +101,7 @@ impl<'a> Tx<'a> {
         let entry = self
             .folds
             .0
-            .entry(TypeId::of::<F>())
+            .entry((type_name::<F>(), TypeId::of::<F>()))
             .or_insert_with(|| Box::new(F::default()));
         // The key is the type, so the downcast always succeeds.
         if let Some(fold) = entry.as_any().downcast_mut::<F>() {
@@ -153,10 +153,8 @@ impl DerefMut for Tx<'_> {
     }
 }
 
-/// How often a transaction is run again after a deadlock or serialization failure.
-const CONFLICT_RETRIES: u32 = 3;
-
-/// Runs `f` in a transaction of its own (PostgreSQL). Answers the value and whom to wake.
+/// Runs `f` in a transaction of its own (PostgreSQL), again after a deadlock or a serialization failure. Answers the
+/// value and whom to wake.
 pub(super) fn in_own_transaction<T, E, F>(
     conn: &mut Conn,
     attached: Option<&(dyn Any + Send + Sync)>,
@@ -178,6 +176,7 @@ where
     let mut attempt = 0;
     loop {
         attempt += 1;
+        take_conflict();
         let outcome = conn.transaction(|conn| {
             let mut tx = Tx::new(conn, attached);
             let value = f(&mut tx).map_err(Failed::Closure)?;
@@ -186,14 +185,12 @@ where
             folds.flush(conn)?;
             Ok((value, wake))
         });
+        let again = attempt <= CONFLICT_RETRIES && take_conflict();
         match outcome {
             Ok(done) => return Ok(done),
+            Err(_) if again => {}
             Err(Failed::Closure(error)) => return Err(error),
-            Err(Failed::Database(error)) => {
-                if attempt > CONFLICT_RETRIES || !is_retryable_conflict(&error) {
-                    return Err(DbError::unavailable(error).into());
-                }
-            }
+            Err(Failed::Database(error)) => return Err(DbError::unavailable(error).into()),
         }
     }
 }

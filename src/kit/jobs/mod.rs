@@ -19,6 +19,6 @@ pub use queue::{
     AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, cancel_ordered,
     counts, drop_dead, enqueue, enqueue_at, find, kinds, list, prune, redrive, stats,
 };
-pub use registry::Registry;
+pub use registry::{Registry, Stop};
 pub use runner::{Runner, RunnerConfig};
 pub use schedule::wait_after;

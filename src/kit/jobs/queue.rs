@@ -11,6 +11,7 @@ use super::table::{job_attempts, jobs, periodic};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
 use crate::kit::ids::row_id;
+use crate::kit::redact::redact_short;
 
 row_id! {
     /// Row id of a job.
@@ -20,6 +21,8 @@ row_id! {
 /// A process that dies takes its runs with it; such a run counts, but a job is not given up for it until this
 /// many times its own limit.
 const CRASH_FACTOR: i32 = 3;
+/// Bytes kept of how a run ended.
+const MAX_MESSAGE: usize = 2_000;
 
 /// One job, as lists show it.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -92,6 +95,25 @@ pub(super) enum Ending {
     Done { note: Option<String> },
     Again { at: Micros, message: String },
     Dead { message: String },
+}
+
+impl Ending {
+    /// Its message comes from anywhere and is shown to people.
+    fn redacted(&self) -> Self {
+        let clean = |text: &String| redact_short(text, MAX_MESSAGE);
+        match self {
+            Self::Done { note } => Self::Done {
+                note: note.as_ref().map(clean),
+            },
+            Self::Again { at, message } => Self::Again {
+                at: *at,
+                message: clean(message),
+            },
+            Self::Dead { message } => Self::Dead {
+                message: clean(message),
+            },
+        }
+    }
 }
 
 /// Inserts a job that is due now.
@@ -222,6 +244,7 @@ pub(super) fn finish(
     ending: &Ending,
     now: Micros,
 ) -> QueryResult<bool> {
+    let ending = &ending.redacted();
     let mine = jobs::table
         .filter(jobs::id.eq(run.id))
         .filter(jobs::state.eq(JobState::Running))

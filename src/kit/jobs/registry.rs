@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::job::{Attempt, Job, Verdict};
 use super::queue::enqueue;
 use crate::kit::clock::Micros;
@@ -14,8 +16,27 @@ use crate::kit::db::Tx;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) type Handler<S> =
     Arc<dyn Fn(String, S, Attempt) -> BoxFuture<anyhow::Result<Verdict>> + Send + Sync>;
-pub(super) type Drain<S> = Arc<dyn Fn(S) -> BoxFuture<anyhow::Result<usize>> + Send + Sync>;
+pub(super) type Drain<S> = Arc<dyn Fn(S, Stop) -> BoxFuture<anyhow::Result<usize>> + Send + Sync>;
 type Enqueue = Box<dyn Fn(&mut Tx<'_>, Micros) -> diesel::QueryResult<()> + Send + Sync>;
+
+/// The signal to stop. Clones see the same signal.
+#[derive(Debug, Clone)]
+pub struct Stop(pub(super) watch::Receiver<bool>);
+
+impl Stop {
+    /// One that nobody gives.
+    #[must_use]
+    pub fn never() -> Self {
+        Self(watch::channel(false).1)
+    }
+
+    /// Ends when the signal has come; never when nobody can give it any more.
+    pub async fn signal(&mut self) {
+        if self.0.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 /// A job that is made again and again.
 pub(super) struct Periodic {
@@ -74,16 +95,19 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         self
     }
 
-    /// Adds a table whose rows are their own queue entries. `drain` claims and does some of them and answers
-    /// how many; it is called until it answers 0, and again at every wake-up.
+    /// Adds a table whose rows are their own queue entries. `drain` claims and does rows for as long as there are
+    /// any, and answers how many; it is called until it answers 0, and again at every wake-up. At the signal to stop
+    /// it claims no more, waits a bounded time for what it works on, and gives the rest back.
     #[must_use]
     pub fn drain<F, Fut>(mut self, name: &'static str, drain: F) -> Self
     where
-        F: Fn(S) -> Fut + Send + Sync + 'static,
+        F: Fn(S, Stop) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<usize>> + Send + 'static,
     {
-        self.drains
-            .push((name, Arc::new(move |state| Box::pin(drain(state)))));
+        self.drains.push((
+            name,
+            Arc::new(move |state, stop| Box::pin(drain(state, stop))),
+        ));
         self
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::job::{Attempt, Queue, Verdict};
 use super::queue::{self, Claimed, Ending, JobId, Run};
-use super::registry::Registry;
+use super::registry::{Registry, Stop};
 use super::schedule::wait_after;
 use crate::kit::clock::Clock;
 use crate::kit::crypto::token::random_hex;
@@ -19,14 +19,10 @@ use crate::kit::db::{Db, DbError};
 
 /// Heartbeats in the time of one lease.
 const BEATS: u32 = 3;
-/// How long a drain holds back at most, per round, while a crowd of requests is being answered.
-const GIVE_WAY: Duration = Duration::from_millis(100);
 /// How often the tables are looked at without a wake-up.
 const POLL: Duration = Duration::from_secs(1);
-/// How long running jobs may go on after the signal to stop.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
-/// Slots per queue, and how long a silent process is waited for.
+/// Slots per queue, and how long is waited for a silent process and for the last jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct RunnerConfig {
     /// Jobs of [`Queue::Interactive`] at a time.
@@ -37,6 +33,8 @@ pub struct RunnerConfig {
     pub backfill: usize,
     /// Others take a job back when its lease was not extended for this long.
     pub lease: Duration,
+    /// How long running jobs may go on after the signal to stop.
+    pub grace: Duration,
 }
 
 impl Default for RunnerConfig {
@@ -46,6 +44,7 @@ impl Default for RunnerConfig {
             sync: 8,
             backfill: 2,
             lease: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
         }
     }
 }
@@ -111,7 +110,8 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         }
     }
 
-    /// Works until `stop` turns true, then waits for what is running (bounded) and gives the rest back.
+    /// Works until `stop` turns true, then waits for what is running ([`RunnerConfig::grace`]) and gives the rest
+    /// back.
     pub async fn run(self, stop: watch::Receiver<bool>) {
         if self.db.url().is_sqlite() {
             // One server per file: whatever is still marked running belongs to a process that is gone.
@@ -126,6 +126,32 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         }
         tasks.spawn(self.clone().keep_house(stop));
         while tasks.join_next().await.is_some() {}
+        self.give_back().await;
+    }
+
+    /// What did not end in time is due again at once, for whoever runs next.
+    async fn give_back(&self) {
+        let held: Vec<Run> = self.held().drain().collect();
+        if held.is_empty() {
+            return;
+        }
+        let (owner, now) = (Arc::clone(&self.owner), self.clock.now());
+        let given: Result<(), DbError> = self
+            .db
+            .write(move |tx| {
+                for run in &held {
+                    let ending = Ending::Again {
+                        at: now,
+                        message: "the server stopped before this was done".into(),
+                    };
+                    queue::finish(tx, *run, &owner, &ending, now)?;
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = given {
+            tracing::warn!(error = %error, "cannot give jobs back; their leases end by themselves");
+        }
     }
 
     /// Runs everything that is due now, and what that makes due, one after the other. For tests and tools.
@@ -137,7 +163,7 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
         loop {
             let mut count = 0;
             for (name, drain) in &self.registry.drains {
-                match drain(self.state.clone()).await {
+                match drain(self.state.clone(), Stop::never()).await {
                     Ok(done) => count += done,
                     Err(error) => tracing::error!(
                         drain = name,
@@ -201,7 +227,7 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
                 _ = stop.changed() => {}
             }
         }
-        let _ = tokio::time::timeout(SHUTDOWN_GRACE, async {
+        let _ = tokio::time::timeout(self.config.grace, async {
             while running.join_next().await.is_some() {}
         })
         .await;
@@ -222,8 +248,7 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             let woken = bells.drains.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            self.db.give_way(GIVE_WAY).await;
-            match AssertUnwindSafe(drain(self.state.clone()))
+            match AssertUnwindSafe(drain(self.state.clone(), Stop(stop.clone())))
                 .catch_unwind()
                 .await
             {

@@ -141,6 +141,22 @@ impl Running {
         self.end();
     }
 
+    /// Asks it to end (SIGTERM) and waits for that; how it ended, and after how long.
+    #[allow(dead_code, reason = "for some of those who share this file")]
+    pub async fn terminate(mut self) -> (std::process::ExitStatus, Duration) {
+        let begun = Instant::now();
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(asked.success());
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, begun.elapsed());
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "it does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Process id.
     #[allow(dead_code, reason = "for the benchmarks, which share this file")]
     pub fn id(&self) -> u32 {
