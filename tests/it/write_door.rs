@@ -235,14 +235,14 @@ async fn a_deadlock_is_nobodys_error() {
             .db
             .write(crosswise(["two", "one"], "b", Arc::clone(&meet))),
     );
-    (a.unwrap(), b.unwrap());
+    a.and(b).unwrap();
     let (a, b) = tokio::join!(
         t.app
             .db
             .write_batched(crosswise(["one", "two"], "c", Arc::clone(&meet))),
         other.write_batched(crosswise(["two", "one"], "d", Arc::clone(&meet))),
     );
-    (a.unwrap(), b.unwrap());
+    a.and(b).unwrap();
     for org in [one, two] {
         let slug = org.slug.clone();
         let now = t

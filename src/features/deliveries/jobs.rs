@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::api::BODY_LIMIT;
+use super::outcome::Outcome;
 use super::store::{self, Claimed, Ending};
 use super::{DeliveryId, DeliveryState, body};
 use crate::app::App;
@@ -12,7 +13,7 @@ use crate::bitbucket::events::Event;
 use crate::error::AppError;
 use crate::features::accounts;
 use crate::features::links::{self, Repo, RepoStatus, SyncRepos};
-use crate::features::releases::{self, Gathered, Recorded};
+use crate::features::releases::{self, Gathered};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::random_bytes;
 use crate::kit::db::Tx;
@@ -22,39 +23,6 @@ use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, wait_after};
 const MAX_ATTEMPTS: i32 = 12;
 /// Claims, ended by the end of a process, before a delivery is dead.
 const MAX_CLAIMS: i32 = 3 * MAX_ATTEMPTS;
-
-/// What a delivery came to, as the log shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    /// One short line for the list.
-    pub(super) summary: String,
-    /// What was done, one thing each.
-    pub(super) lines: Vec<Line>,
-}
-
-/// One thing that was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
-    pub(super) text: String,
-    /// A page of ours that shows it.
-    pub(super) href: Option<String>,
-}
-
-impl Outcome {
-    fn plain(text: &str) -> Self {
-        Self {
-            summary: text.to_owned(),
-            lines: vec![Line {
-                text: text.to_owned(),
-                href: None,
-            }],
-        }
-    }
-
-    fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
 
 /// Works on deliveries of one repository in their order.
 pub(super) async fn work_on_repo(app: &App, owner: &str, queue: Vec<Claimed>) {
@@ -311,7 +279,7 @@ fn carry_out(
             let slug = accounts::org_by_id(tx, repo.org_id)?
                 .map(|org| org.slug)
                 .unwrap_or_default();
-            Ok(Some(told(&recorded, push, &slug)))
+            Ok(Some(Outcome::of_push(&recorded, push, &slug)))
         }
         Work::Updated { repo, full_name } => {
             let renamed = follow_name(tx, app, delivery, repo, full_name.as_deref(), now)?;
@@ -355,78 +323,6 @@ fn follow_name(
         return Ok(None);
     }
     Ok(links::note_rename(tx, app, repo, name, now)?.then(|| name.to_owned()))
-}
-
-/// What a push came to, in words.
-fn told(recorded: &Recorded, push: &Gathered, org_slug: &str) -> Outcome {
-    let plural = |count: usize| {
-        if count == 1 {
-            "1 commit".to_owned()
-        } else {
-            format!("{count} commits")
-        }
-    };
-    let (commits, fetched) = recorded
-        .branches
-        .iter()
-        .fold((0, 0), |(c, f), (_, commits, fetched)| {
-            (c + commits, f + fetched)
-        });
-    let mut lines: Vec<Line> = recorded
-        .branches
-        .iter()
-        .map(|(branch, count, fetched)| {
-            let how = if *fetched > 0 {
-                format!(", {fetched} of them fetched")
-            } else {
-                String::new()
-            };
-            Line {
-                text: format!("{} on {branch}{how}", plural(*count)),
-                href: None,
-            }
-        })
-        .collect();
-    lines.extend(recorded.deleted.iter().map(|branch| Line {
-        text: format!("branch {branch} is gone"),
-        href: None,
-    }));
-    let about = |touched: &releases::Touched, what: &str| Line {
-        text: format!("{} {what}", touched.short_id),
-        href: Some(format!("/o/{org_slug}/errors/{}/", touched.group)),
-    };
-    lines.extend(
-        recorded
-            .referenced
-            .iter()
-            .map(|touched| about(touched, "is named as fixed")),
-    );
-    lines.extend(
-        recorded
-            .resolved
-            .iter()
-            .map(|touched| about(touched, "resolved")),
-    );
-    if let Some(gap) = &push.gap {
-        lines.push(Line {
-            text: gap.clone(),
-            href: None,
-        });
-    }
-    let mut parts = vec![plural(commits)];
-    if fetched > 0 {
-        parts.push(format!("{fetched} of them fetched"));
-    }
-    parts.extend(
-        recorded
-            .resolved
-            .iter()
-            .map(|touched| format!("{} resolved", touched.short_id)),
-    );
-    Outcome {
-        summary: parts.join(", "),
-        lines,
-    }
 }
 
 /// Removes bodies whose time is over, and rows after twice that time.

@@ -37,6 +37,7 @@ pub mod api;
 mod body;
 mod drain;
 mod jobs;
+mod outcome;
 pub mod pages;
 mod store;
 

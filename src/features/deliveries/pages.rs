@@ -5,16 +5,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::BODY_LIMIT;
-use super::jobs::Outcome;
+use super::outcome::Outcome;
 use super::store::{self, Filter, From, Line};
 use super::{DeliveryId, DeliveryState, USED_EVENTS, body};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    CsrfForm, Flash, Nothing, OrgAccess, Scope, Shell, SignedIn, need, redirect_with,
+    CsrfForm, Flash, Nothing, OrgAccess, OrgId, Scope, Shell, SignedIn, need, redirect_with,
 };
 use crate::features::audit;
 use crate::features::links::{self, Repo, RepoFilter};
+use crate::kit::db::Conn;
 
 /// Lines of one page.
 const PAGE: usize = 50;
@@ -24,7 +25,7 @@ const SHOWN: usize = 64 * 1024;
 const OFFERED: i64 = 500;
 
 /// What the list shows.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Filters {
     #[serde(default)]
     state: String,
@@ -37,6 +38,13 @@ pub struct Filters {
 }
 
 impl Filters {
+    fn state(&self) -> Option<DeliveryState> {
+        DeliveryState::ALL
+            .iter()
+            .copied()
+            .find(|state| label(*state) == self.state)
+    }
+
     fn from(&self) -> From {
         match (self.before, self.after) {
             (Some(id), _) => From::Below(id),
@@ -109,65 +117,18 @@ pub async fn list(
     query: web::Query<Filters>,
 ) -> AppResult<HttpResponse> {
     let filters = query.into_inner();
-    let (org, from) = (access.org.id, filters.from());
-    let state = DeliveryState::ALL
-        .iter()
-        .copied()
-        .find(|state| label(*state) == filters.state);
-    let (repo_name, event) = (filters.repo.clone(), filters.event.clone());
-    let (repos, mut lines, counts) = app
+    let asked = filters.clone();
+    let org = access.org.id;
+    let found = app
         .db
-        .read(move |conn| {
-            let repos = links::list_repos(conn, org, &RepoFilter::default(), 0, OFFERED)?;
-            let repo = match repo_name.as_str() {
-                "" => None,
-                name => Some(
-                    repos
-                        .iter()
-                        .find(|repo| repo.name == name)
-                        .map_or(links::RepoId(0), |repo| repo.id),
-                ),
-            };
-            let filter = Filter {
-                state,
-                repo,
-                event: (!event.is_empty()).then_some(event),
-            };
-            let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-            let lines = store::list(conn, org, &filter, from, limit)?;
-            let mut counts = Vec::new();
-            for state in [
-                DeliveryState::Ready,
-                DeliveryState::Done,
-                DeliveryState::Dead,
-            ] {
-                counts.push((state, store::count(conn, org, state)?));
-            }
-            Ok::<_, AppError>((repos, lines, counts))
-        })
+        .read(move |conn| read_page(conn, org, &asked))
         .await?;
-    let more = lines.len() > PAGE;
-    lines.truncate(PAGE);
-    if matches!(from, From::Above(_)) {
-        lines.reverse();
-    }
-    let (has_newer, has_older) = match from {
-        From::Newest => (false, more),
-        From::Below(_) => (true, more),
-        From::Above(_) => (more, true),
-    };
     let can_manage = access.may(Scope::OrgIntegrations);
-    let rows: Vec<Value> = lines
+    let rows: Vec<Value> = found
+        .lines
         .iter()
-        .map(|line| part(line, name_of(&repos, line), can_manage, true))
+        .map(|line| part(line, name_of(&found.repos, line), can_manage, true))
         .collect();
-    let mut tabs =
-        vec![json!({"label": "All", "count": null, "href": "?", "active": state.is_none()})];
-    tabs.extend(counts.iter().map(|(tab, count)| {
-        let word = label(*tab);
-        let title: String = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
-        json!({"label": title, "count": count, "href": format!("?state={word}"), "active": state == Some(*tab)})
-    }));
     let options = |names: Vec<&str>| {
         names
             .iter()
@@ -177,17 +138,83 @@ pub async fn list(
     let mut events: Vec<&str> = USED_EVENTS.to_vec();
     events.push("pullrequest:fulfilled");
     let content = json!({
-        "tabs": tabs,
+        "tabs": tabs(&found.counts, filters.state()),
         "filters": {"state": filters.state, "repo": filters.repo, "event": filters.event},
-        "repos": options(repos.iter().map(|repo| repo.name.as_str()).collect()),
+        "repos": options(found.repos.iter().map(|repo| repo.name.as_str()).collect()),
         "events": options(events),
         "deliveries": rows,
         "paging": {
-            "prev": lines.first().filter(|_| has_newer).map(|line| filters.href("after", line.id)),
-            "next": lines.last().filter(|_| has_older).map(|line| filters.href("before", line.id)),
+            "prev": found.lines.first().filter(|_| found.has_newer).map(|line| filters.href("after", line.id)),
+            "next": found.lines.last().filter(|_| found.has_older).map(|line| filters.href("before", line.id)),
         },
     });
     shell(&app, &req, "Deliveries", &access, &signed_in).page(&app, "deliveries/list.html", content)
+}
+
+/// What one page of the list shows, newest first.
+struct Found {
+    repos: Vec<Repo>,
+    lines: Vec<Line>,
+    counts: Vec<(DeliveryState, i64)>,
+    has_newer: bool,
+    has_older: bool,
+}
+
+fn read_page(conn: &mut Conn, org: OrgId, filters: &Filters) -> AppResult<Found> {
+    let from = filters.from();
+    let repos = links::list_repos(conn, org, &RepoFilter::default(), 0, OFFERED)?;
+    let repo = match filters.repo.as_str() {
+        "" => None,
+        name => Some(
+            repos
+                .iter()
+                .find(|repo| repo.name == name)
+                .map_or(links::RepoId(0), |repo| repo.id),
+        ),
+    };
+    let filter = Filter {
+        state: filters.state(),
+        repo,
+        event: (!filters.event.is_empty()).then(|| filters.event.clone()),
+    };
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let mut lines = store::list(conn, org, &filter, from, limit)?;
+    let mut counts = Vec::new();
+    for state in [
+        DeliveryState::Ready,
+        DeliveryState::Done,
+        DeliveryState::Dead,
+    ] {
+        counts.push((state, store::count(conn, org, state)?));
+    }
+    let more = lines.len() > PAGE;
+    lines.truncate(PAGE);
+    let (has_newer, has_older) = match from {
+        From::Newest => (false, more),
+        From::Below(_) => (true, more),
+        From::Above(_) => {
+            lines.reverse();
+            (more, true)
+        }
+    };
+    Ok(Found {
+        repos,
+        lines,
+        counts,
+        has_newer,
+        has_older,
+    })
+}
+
+fn tabs(counts: &[(DeliveryState, i64)], shown: Option<DeliveryState>) -> Vec<Value> {
+    let mut tabs =
+        vec![json!({"label": "All", "count": null, "href": "?", "active": shown.is_none()})];
+    tabs.extend(counts.iter().map(|(tab, count)| {
+        let word = label(*tab);
+        let title: String = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+        json!({"label": title, "count": count, "href": format!("?state={word}"), "active": shown == Some(*tab)})
+    }));
+    tabs
 }
 
 fn name_of<'a>(repos: &'a [Repo], line: &Line) -> Option<&'a str> {

@@ -239,7 +239,7 @@ pub(super) struct Ending {
     pub(super) state: DeliveryState,
     /// When it is due again; only looked at while the state is `ready`.
     pub(super) run_at: Micros,
-    /// JSON of [`super::jobs::Outcome`].
+    /// JSON of [`super::outcome::Outcome`].
     pub(super) outcome: Option<String>,
     pub(super) error: Option<String>,
     pub(super) took_ms: i64,
