@@ -277,17 +277,19 @@ enum BatchFailure {
 
 impl Writer {
     fn run(&mut self, mut batch: Vec<Box<dyn Work>>) {
-        if batch.len() == 1 {
-            return batch.into_iter().for_each(|work| self.run_alone(work));
-        }
-        match self.commit_together(&mut batch) {
+        conn::take_conflict();
+        let outcome = self.commit_together(&mut batch);
+        match outcome {
+            Ok(Commit::Nothing) if conn::take_conflict() => self.run_each(batch),
             Ok(_) => finish_all(batch, || Ok(())),
             Err(BatchFailure::Refused(error)) => self.refuse(batch, &error),
-            Err(BatchFailure::Split) => {
-                for work in batch {
-                    self.run_alone(work);
-                }
-            }
+            Err(BatchFailure::Split) => self.run_each(batch),
+        }
+    }
+
+    fn run_each(&mut self, batch: Vec<Box<dyn Work>>) {
+        for work in batch {
+            self.run_alone(work);
         }
     }
 
