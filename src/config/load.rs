@@ -83,7 +83,7 @@ impl Sources {
 
     fn add_file(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            ConfigError::File(file.to_owned(), error.to_string())
+            ConfigError::File(file.to_owned(), syntax_error(text, &error))
         })?;
         for (key, value) in table {
             let value = match value {
@@ -195,6 +195,15 @@ impl Sources {
     }
 }
 
+/// What is wrong and in which line, without the line itself: the error's own text quotes it, and it may hold a secret.
+fn syntax_error(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message.to_owned(),
+    }
+}
+
 fn base_url(key: &'static str, text: &str) -> Result<Url, ConfigError> {
     let url = Url::parse(text)
         .map_err(|error| ConfigError::Value(key, format!("{text:?} is not a URL ({error})")))?;
@@ -300,6 +309,40 @@ mod tests {
             !printed.contains("hunter2") && !printed.contains("c2VjcmV0"),
             "{printed}"
         );
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_line_and_never_quoted() {
+        for broken in [
+            "secret_keys = k1:hunter2",
+            "secret_keys = hunter2",
+            "secret_keys = 'k1:hunter2",
+            "secret_keys = \"k1:hunter2",
+            "secret_keys = \"k1:\\hunter2\"",
+            "secret_keys = \"a\" hunter2",
+            "secret_keys = [\"k1:hunter2\", hunter2",
+            "secret_keys = {hunter2 = 1",
+            "secret_keys = 7hunter2",
+            "secret_keys = \"\"\"k1:hunter2",
+            "secret_keys \"hunter2\"",
+            "secret_keys: hunter2",
+            "database_url = postgres://u:hunter2@h/d",
+            "k1:hunter2==",
+            "hunter2",
+            "[hunter2",
+            "secret_keys = \"hunter2\"\nsecret_keys = \"hunter2\"",
+        ] {
+            let text = format!("listen = \"127.0.0.1:1\"\n\n{broken}\n");
+            let refused = Sources::default().add_file(Path::new("t.toml"), &text);
+            let said = refused.unwrap_err();
+            for said in [said.to_string(), format!("{said:?}")] {
+                assert!(!said.contains("hunter2"), "{broken}: {said}");
+                assert!(
+                    ["line 3: ", "line 4: "].iter().any(|at| said.contains(at)),
+                    "{broken}: {said}"
+                );
+            }
+        }
     }
 
     #[test]
