@@ -6,7 +6,7 @@ use tracebucket::features::accounts::{self, Role};
 use tracebucket::features::audit;
 
 use crate::support::world::hidden;
-use crate::support::{TestApp, both};
+use crate::support::{Backend, Options, TestApp, both};
 
 /// GET of a page as a browser would.
 async fn page(t: &TestApp, path: &str, cookie: &str) -> reqwest::Response {
@@ -321,4 +321,45 @@ both! {
         assert_eq!(denied.status(), 403);
         assert_eq!(page(&t, "/o/globex/settings/", &cookie).await.status(), 404);
     }
+}
+
+/// Fills in the first-owner page of `t`; answers the status.
+async fn try_code(t: &TestApp, code: &str) -> u16 {
+    let csrf = hidden(&text(page(t, "/welcome/", "").await).await, "csrf");
+    let form = [
+        ("org_name", "Acme"),
+        ("org_slug", "acme"),
+        ("email", "ada@acme.example"),
+        ("password", "a long enough password"),
+        ("code", code),
+        ("csrf", &csrf),
+    ];
+    post(t, "/welcome/", "", &form).await.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_of_one_installation_take_the_same_first_owner_code() {
+    let one = TestApp::start(Backend::Postgres).await;
+    let database = one.app.config.database_url.expose().to_owned();
+    let keys = one.app.config.secret_keys.as_ref().unwrap();
+    let keys = || ("secret_keys", keys.expose().to_owned());
+    let start = |settings| {
+        let clock = None;
+        TestApp::start_with(Backend::Postgres, Options { settings, clock })
+    };
+    let two = start(vec![("database_url", database.clone()), keys()]).await;
+    let elsewhere = start(vec![keys()]).await;
+    let other_keys = start(vec![("database_url", database)]).await;
+    let code = async |t: &TestApp| accounts::first_owner_code(&t.app).await.unwrap();
+    let printed = code(&one).await.unwrap();
+    assert_eq!(printed.len(), 16);
+    assert_eq!(code(&two).await.as_ref(), Some(&printed));
+    for other in [&elsewhere, &other_keys] {
+        let other = code(other).await.unwrap();
+        assert_ne!(other, printed, "another database or other keys");
+        assert_eq!(try_code(&two, &other).await, 400);
+    }
+    assert_eq!(try_code(&two, &printed).await, 303);
+    assert_eq!((code(&one).await, code(&two).await), (None, None));
+    assert_eq!(page(&one, "/welcome/", "").await.status(), 404);
 }

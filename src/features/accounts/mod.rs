@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{TokenHash, random_hex};
-use crate::kit::db::{Conn, Tx};
+use crate::kit::db::{self, Conn, Tx};
 use crate::kit::ids::{row_id, text_enum};
 
 pub use extract::{
@@ -267,26 +267,22 @@ pub fn require_project(conn: &mut Conn, org: OrgId, slug_or_id: &str) -> AppResu
     store::find_project(conn, org, slug_or_id)?.ok_or_else(AppError::not_found)
 }
 
-/// The one-time code with which the first owner is made; `None` once a user exists. The code lives as long as
-/// the process, so that it need not be stored.
+/// The one-time code with which the first owner is made; `None` once a user exists.
+///
+/// Every server of an installation must print and take the same one. It is derived from the sealing key, which they
+/// share, and from the moment at which the database was made, so that another database under the same keys has another
+/// code. A stored random code would need a row, a race of the first two servers, and a seal, because a server that
+/// starts later has to print it too; this needs nothing and leaves nothing behind.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn first_owner_code(app: &App) -> AppResult<Option<String>> {
-    if app
+    let made_at = app
         .db
-        .read(|conn| Ok::<_, AppError>(users_exist(conn)?))
-        .await?
-    {
-        return Ok(None);
-    }
-    Ok(Some(app.cache::<FirstOwnerCode>().0.clone()))
-}
-
-struct FirstOwnerCode(String);
-
-impl Default for FirstOwnerCode {
-    fn default() -> Self {
-        Self(random_hex(8))
-    }
+        .read(|conn| match users_exist(conn)? {
+            true => Ok::<_, AppError>(None),
+            false => Ok(Some(db::made_at(conn)?)),
+        })
+        .await?;
+    Ok(made_at.map(|made_at| app.signer.code("first-owner", &made_at)))
 }

@@ -11,6 +11,8 @@ use crate::kit::clock::Micros;
 
 const SALT: &[u8] = b"tracebucket signed claims v1";
 const EXPIRY_BYTES: usize = 8;
+/// Of the 32 bytes of a tag, as many as a person can be asked to type.
+const CODE_BYTES: usize = 8;
 
 /// Why a signed claim was not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,17 @@ impl Signer {
             URL_SAFE_NO_PAD.encode(&body),
             URL_SAFE_NO_PAD.encode(tag)
         )
+    }
+
+    /// 16 hex digits for `purpose` and `subject`: the same in every process with the same first key, and not to be
+    /// guessed without it. A purpose of [`Signer::sign`] must not be used here.
+    pub fn code(&self, purpose: &str, subject: &str) -> String {
+        let Some(key) = self.keys.first() else {
+            super::broken_machine("a signer without keys")
+        };
+        let tag = hmac::sign(key, &message(purpose, subject.as_bytes()));
+        let (code, _) = tag.as_ref().split_at(CODE_BYTES);
+        hex::encode(code)
     }
 
     /// The payload of a token that one of our keys signed for the same `purpose` and that has not

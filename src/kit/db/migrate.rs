@@ -64,6 +64,21 @@ pub fn revert_all(conn: &mut Conn) -> Result<(), OpenError> {
     .map_err(|error| OpenError::Migrate(error.to_string()))
 }
 
+/// When the schema of this database was made, as text: tells one installation from another that has the same keys.
+///
+/// # Errors
+/// When the query fails.
+pub fn made_at(conn: &mut Conn) -> QueryResult<String> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        made_at: String,
+    }
+    let text = "SELECT CAST(MIN(run_on) AS TEXT) AS made_at FROM __diesel_schema_migrations";
+    let row: Row = diesel::sql_query(text).get_result(conn)?;
+    Ok(row.made_at)
+}
+
 fn run<DB, C>(conn: &mut C, migrations: EmbeddedMigrations) -> Result<Vec<String>, OpenError>
 where
     DB: diesel::backend::Backend,

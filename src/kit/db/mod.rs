@@ -29,7 +29,7 @@ pub use conn::{AnyConnection, Conn, DatabaseUrl, UrlError};
 use conn::{Manager, Role};
 pub use door::Lane;
 use door::{Door, Mode, Waiting};
-pub use migrate::{MigrationReport, migrate, revert_all};
+pub use migrate::{MigrationReport, made_at, migrate, revert_all};
 pub use sqlite::LockError;
 pub use tx::{Fold, Tx};
 pub use wake::Bells;
