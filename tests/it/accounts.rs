@@ -363,3 +363,34 @@ async fn two_servers_of_one_installation_take_the_same_first_owner_code() {
     assert_eq!((code(&one).await, code(&two).await), (None, None));
     assert_eq!(page(&one, "/welcome/", "").await.status(), 404);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_https_only_the_bound_cookie_is_a_session() {
+    let settings = vec![("public_url", "https://tb.example".to_owned())];
+    let options = Options {
+        settings,
+        clock: None,
+    };
+    let t = TestApp::start_with(Backend::Sqlite, options).await;
+    let tenant = t.tenant("acme").await;
+    // What a sibling host can set for the whole domain.
+    let plain = t.session(&tenant.owner).await;
+    let bound = format!("__Host-{}", t.session(&tenant.owner).await);
+    let settings = async |cookie: &str| page(&t, "/o/acme/settings/", cookie).await.status();
+    assert_eq!(settings(&plain).await, 303, "to the sign-in page");
+    assert_eq!(settings(&bound).await, 200);
+    assert_eq!(settings(&format!("{plain}; {bound}")).await, 200);
+    // Nor does it bind the token of a form.
+    let html = text(page(&t, "/sign-in/", &plain).await).await;
+    let csrf = hidden(&html, "csrf");
+    let form = [
+        ("email", "x@acme.example"),
+        ("password", "wrong"),
+        ("csrf", &csrf),
+    ];
+    let request = t
+        .http
+        .post(t.url("/sign-in/"))
+        .header("origin", "https://tb.example");
+    assert_eq!(request.form(&form).send().await.unwrap().status(), 400);
+}

@@ -422,9 +422,10 @@ fn cookie_name(https: bool) -> &'static str {
 /// The session token of a request's cookie.
 #[must_use]
 pub fn session_token(req: &HttpRequest) -> Option<String> {
-    [true, false]
-        .iter()
-        .find_map(|https| req.cookie(cookie_name(*https)))
+    // The other name does not count: behind https a sibling host can set the plain one for us, which is what the
+    // prefix is there against.
+    let https = app_of(req).ok()?.config.is_https();
+    req.cookie(cookie_name(https))
         .map(|cookie| cookie.value().to_owned())
 }
 
