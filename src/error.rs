@@ -17,7 +17,8 @@ use crate::kit::db::{DbError, RETRY_AFTER_SECS};
 /// Header that carries the stable code of an error.
 pub const CODE_HEADER: &str = "x-tracebucket-error";
 
-/// The catalogue: code, status, what it means and what to do.
+/// The catalogue: code, status, what it means and what to do. First what all of us answer, then what the intake of
+/// events says to SDKs besides.
 pub const CODES: &[(&str, u16, &str)] = &[
     (
         "invalid",
@@ -78,7 +79,118 @@ pub const CODES: &[(&str, u16, &str)] = &[
     (
         "unavailable",
         503,
-        "The server is busy or its database is not available. Try again after Retry-After seconds.",
+        "The server is busy or its database is not available. Try again after Retry-After seconds. SDKs get it \
+         with 429, because they come back after no other status.",
+    ),
+    (
+        "overloaded",
+        429,
+        "Intake: too many events wait to be stored. SDKs send again after Retry-After seconds.",
+    ),
+    (
+        "missing_key",
+        403,
+        "Intake: no key in header, query or envelope. Send with the DSN of the project.",
+    ),
+    (
+        "malformed_key",
+        403,
+        "Intake: the key is not 32 hex digits. Copy the DSN again.",
+    ),
+    (
+        "malformed_dsn",
+        403,
+        "Intake: the envelope header holds something else than a DSN. Copy the DSN again.",
+    ),
+    (
+        "contradicting_keys",
+        403,
+        "Intake: header, query, envelope and address name different keys or projects. Use one DSN.",
+    ),
+    (
+        "unknown_key",
+        403,
+        "Intake: the key is not known, is switched off, or belongs to another project. Copy the DSN again.",
+    ),
+    (
+        "unsupported_encoding",
+        415,
+        "Intake: Content-Encoding is none of gzip, deflate, br, zstd and identity.",
+    ),
+    (
+        "truncated_body",
+        400,
+        "Intake: the compressed body ends too early. Send it again.",
+    ),
+    (
+        "corrupt_body",
+        400,
+        "Intake: the body is not of the encoding that Content-Encoding names.",
+    ),
+    (
+        "incomplete",
+        400,
+        "Intake: the connection ended before the body did. Send it again.",
+    ),
+    (
+        "invalid_event",
+        400,
+        "Intake: the event is not a JSON object; the detail says where.",
+    ),
+    (
+        "invalid_envelope_header",
+        400,
+        "Intake: the first line of the envelope is not a JSON object.",
+    ),
+    (
+        "duplicate_sent_at",
+        400,
+        "Intake: the envelope header holds sent_at twice.",
+    ),
+    (
+        "invalid_event_id",
+        400,
+        "Intake: the event_id of the envelope is neither 32 hex digits nor a UUID.",
+    ),
+    (
+        "invalid_item_header",
+        400,
+        "Intake: the header of an item is not a JSON object with a type.",
+    ),
+    (
+        "invalid_item_length",
+        400,
+        "Intake: the length of an item is not a whole number.",
+    ),
+    (
+        "truncated_item",
+        400,
+        "Intake: an item is shorter than its length says.",
+    ),
+    (
+        "invalid_item_end",
+        400,
+        "Intake: an item is longer than its length says: no line end follows it.",
+    ),
+    (
+        "several_events",
+        400,
+        "Intake: the envelope holds more than one event. Send one envelope for each.",
+    ),
+    (
+        "too_many_items",
+        413,
+        "Intake: the envelope holds too many items. Send several envelopes.",
+    ),
+    (
+        "event_too_large",
+        413,
+        "Intake: the event is over the limit. Send less with it.",
+    ),
+    (
+        "header_too_large",
+        413,
+        "Intake: a header line of the envelope is over the limit.",
     ),
 ];
 

@@ -15,10 +15,9 @@ use crate::sentry::decode::DecodeError;
 use crate::sentry::envelope::EnvelopeError;
 use crate::sentry::event::NotAnEvent;
 use crate::sentry::event_id::EventId;
-use crate::sentry::ratelimit::{RateLimit, Scope};
+use crate::sentry::ratelimit::{self, RateLimit, Scope};
 
 const X_SENTRY_ERROR: HeaderName = HeaderName::from_static("x-sentry-error");
-const X_SENTRY_RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
 const EXPOSED: &str = "x-sentry-error, x-sentry-rate-limits, retry-after";
 const ALLOWED: &str = "x-sentry-auth, x-requested-with, x-forwarded-for, origin, referer, accept, authentication, \
                        authorization, content-type, content-encoding, transfer-encoding";
@@ -99,7 +98,7 @@ impl Refusal {
             response.insert_header((header::RETRY_AFTER, seconds));
             if self.status == StatusCode::TOO_MANY_REQUESTS {
                 let limit = RateLimit::everything(seconds, Scope::Organization, self.code);
-                response.insert_header((X_SENTRY_RATE_LIMITS, limit.to_string()));
+                response.insert_header((ratelimit::HEADER, limit.to_string()));
             }
         }
         with_cors(response.json(json!({ "detail": self.detail, "causes": [self.code] })))
@@ -198,4 +197,97 @@ fn with_cors(mut response: HttpResponse) -> HttpResponse {
         HeaderValue::from_static("cross-origin"),
     );
     response
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::CODES;
+
+    /// Every refusal there is. The matches are there to fail to compile when a kind of error is added.
+    fn refusals() -> Vec<Refusal> {
+        use {AuthError as A, DecodeError as D, EnvelopeError as E};
+        let auth = [A::Missing, A::Contradiction, A::BadKey, A::BadDsn];
+        let decode = [
+            D::Unsupported,
+            D::TooLarge { max: 1 },
+            D::Truncated,
+            D::Corrupt("gzip"),
+        ];
+        let envelope = [
+            E::BadHeader,
+            E::DuplicateSentAt,
+            E::BadEventId,
+            E::BadItemHeader { item: 1 },
+            E::BadLength { item: 1 },
+            E::Truncated { item: 1 },
+            E::BadEnd { item: 1 },
+            E::TooManyItems,
+            E::SeveralEvents,
+            E::EventTooLarge,
+            E::LineTooLong,
+        ];
+        for error in auth {
+            match error {
+                A::Missing | A::Contradiction | A::BadKey | A::BadDsn => {}
+            }
+        }
+        for error in &decode {
+            match error {
+                D::Unsupported | D::TooLarge { .. } | D::Truncated | D::Corrupt(_) => {}
+            }
+        }
+        for error in envelope {
+            match error {
+                E::BadHeader | E::DuplicateSentAt | E::BadEventId | E::BadItemHeader { .. } => {}
+                E::BadLength { .. } | E::Truncated { .. } | E::BadEnd { .. } => {}
+                E::TooManyItems | E::SeveralEvents | E::EventTooLarge | E::LineTooLong => {}
+            }
+        }
+        let mut all = vec![
+            Refusal::unknown_key(),
+            Refusal::overloaded(),
+            Refusal::too_large(),
+            Refusal::incomplete(),
+            Refusal::internal(),
+            NotAnEvent { line: 1, column: 1 }.into(),
+            DbError::Overloaded.into(),
+            DbError::Unavailable(Arc::from("gone")).into(),
+            DbError::Panicked.into(),
+        ];
+        all.extend(auth.map(Refusal::from));
+        all.extend(decode.map(Refusal::from));
+        all.extend(envelope.map(Refusal::from));
+        all
+    }
+
+    #[test]
+    fn every_refusal_has_a_code_of_the_catalogue_with_its_status() {
+        for refusal in refusals() {
+            let Some((_, status, _)) = CODES.iter().find(|(code, ..)| *code == refusal.code) else {
+                panic!("{} is not in the catalogue", refusal.code);
+            };
+            // What is 503 elsewhere: of all answers SDKs only take 429 as a request to come back.
+            let status = if refusal.code == "unavailable" {
+                429
+            } else {
+                *status
+            };
+            assert_eq!(refusal.status.as_u16(), status, "{}", refusal.code);
+        }
+    }
+
+    #[test]
+    fn the_catalogue_names_no_code_of_the_intake_that_is_never_sent() {
+        let sent: Vec<_> = refusals().iter().map(|refusal| refusal.code).collect();
+        for (code, _, meaning) in CODES {
+            assert!(
+                !meaning.starts_with("Intake") || sent.contains(code),
+                "{code}"
+            );
+        }
+    }
 }
