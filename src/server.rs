@@ -10,6 +10,7 @@ use actix_web::{App as Actix, HttpServer, web};
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::ops::pages;
+use crate::kit::web::client::TrustedProxies;
 use crate::kit::web::middleware;
 use crate::routes;
 
@@ -22,10 +23,12 @@ const JSON_LIMIT: usize = 2 * 1024 * 1024;
 /// When the socket cannot be used.
 pub fn http_server(app: App, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
     // Built here, once: the factory below runs once per worker thread.
+    let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
+            .app_data(proxies.clone())
             .app_data(
                 web::JsonConfig::default()
                     .limit(JSON_LIMIT)

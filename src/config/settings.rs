@@ -77,7 +77,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "trusted_proxies",
         "",
-        "CIDRs, comma-separated, of reverse proxies whose X-Forwarded-For is believed.",
+        "CIDRs, comma-separated, of reverse proxies whose X-Forwarded-For is believed: it tells the client's address for the log and for the limit on sign-ins.",
     ),
     setting(
         "log",

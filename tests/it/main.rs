@@ -32,6 +32,7 @@ mod intake;
 mod jobs;
 mod kill;
 mod links;
+mod proxies;
 mod scene;
 mod schema;
 mod sdks;

@@ -124,7 +124,7 @@ pub async fn welcome_submit(
         .await?
         .ok_or_else(AppError::not_found)?;
     let form = form.0;
-    throttle::check(&app, "first-owner")?;
+    throttle::first_owner(&app, &req)?;
     let mut errors = Map::new();
     if !constant_time_eq(form.code.trim().as_bytes(), code.as_bytes()) {
         errors.insert(
@@ -280,7 +280,7 @@ pub async fn sign_in_submit(
         next,
     } = form.0;
     let email = email.trim().to_lowercase();
-    throttle::check(&app, &format!("sign-in:{email}"))?;
+    throttle::sign_in(&app, &req, &email)?;
     let wanted = email.clone();
     let user = app
         .db

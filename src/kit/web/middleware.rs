@@ -1,17 +1,19 @@
 //! Around every request: an id, a span, a log line for what failed, headers of the answer.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpResponse, web};
 use tracing::Instrument;
 
+use super::client::{Client, TrustedProxies};
 use crate::kit::crypto::random_hex;
 
 /// Header of the request id, in answers and logs.
@@ -27,7 +29,14 @@ pub async fn observe<B: MessageBody>(
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let started = Instant::now();
     let id = random_hex(8);
-    let span = tracing::info_span!("request", id = %id, method = %req.method(), path = %req.path());
+    let client = client_of(&req);
+    let span = tracing::info_span!(
+        "request",
+        id = %id,
+        method = %req.method(),
+        path = %req.path(),
+        client = client.map(tracing::field::display),
+    );
     let mut response = next.call(req).instrument(span.clone()).await?;
     let status = response.status();
     let refused = is_worth_a_line(status, response.request().path()) && REFUSALS.take();
@@ -47,6 +56,17 @@ pub async fn observe<B: MessageBody>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     Ok(response)
+}
+
+/// Finds out whose request it is, and keeps that with the request.
+fn client_of(req: &ServiceRequest) -> Option<IpAddr> {
+    let peer = req.peer_addr()?.ip();
+    let client = match req.app_data::<web::Data<TrustedProxies>>() {
+        Some(proxies) => proxies.client(peer, req.headers()),
+        None => peer,
+    };
+    req.extensions_mut().insert(Client(client));
+    Some(client)
 }
 
 /// What a caller did wrong. Paths that lead nowhere are left out, because robots try thousands of them; but not
