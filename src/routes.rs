@@ -44,6 +44,8 @@ routes! {
     "/sign-in/" => { get: accounts::pages::sign_in, post: accounts::pages::sign_in_submit },
     "/sign-out/" => { post: accounts::pages::sign_out },
     "/join/" => { get: accounts::join::page, post: accounts::join::submit },
+    "/account/tokens/" => { get: accounts::my_tokens::page, post: accounts::my_tokens::create },
+    "/account/tokens/{token}/revoke/" => { post: accounts::my_tokens::revoke },
     "/o/{org}/settings/" => { get: accounts::settings::settings },
     "/o/{org}/settings/invitations/" => { post: accounts::settings::invite },
     "/o/{org}/settings/invitations/{invitation}/withdraw/" => { post: accounts::settings::withdraw },

@@ -10,12 +10,14 @@ use super::admin::{explain, require_org};
 use super::output;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::features::accounts::{self, NewProject, OrgId, Role, ScopeSet};
+use crate::features::accounts::{self, NewProject, OrgId, Role, ScopeSet, User};
 use crate::features::audit;
 use crate::kit::clock::Micros;
 use crate::kit::crypto::Secret;
-use crate::kit::db::Tx;
+use crate::kit::db::{Conn, Tx};
 
+/// Who does it, in the audit log.
+const ACTOR: &str = "admin command";
 /// Longest password that is read, in bytes.
 const MAX_PASSWORD: u64 = 4_096;
 
@@ -60,10 +62,14 @@ pub(super) enum UserCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Makes an organization token and prints it, once.
+    /// Makes a token of an organization or of a user and prints it, once.
     Create {
+        /// The organization that the token acts for.
+        #[arg(long, required_unless_present = "user", conflicts_with = "user")]
+        org: Option<String>,
+        /// E-mail of the user that the token acts as, in every organization where the user is a member.
         #[arg(long)]
-        org: String,
+        user: Option<String>,
         #[arg(long)]
         name: String,
         /// Scope names with commas.
@@ -85,7 +91,7 @@ fn record(
     data: &Value,
     now: Micros,
 ) -> AppResult<()> {
-    audit::record(tx, Some(org), "admin command", action, subject, data, now)?;
+    audit::record(tx, Some(org), ACTOR, action, subject, data, now)?;
     Ok(())
 }
 
@@ -173,8 +179,18 @@ pub(super) async fn user(app: &App, command: UserCommand, as_json: bool) -> anyh
     Ok(())
 }
 
+fn require_user(conn: &mut Conn, email: &str) -> AppResult<User> {
+    let found = accounts::user_by_email(conn, &email.trim().to_lowercase())?;
+    found.ok_or_else(|| AppError::not_found().caused_by(anyhow::anyhow!("no user {email:?}")))
+}
+
 pub(super) async fn token(app: &App, command: TokenCommand, as_json: bool) -> anyhow::Result<()> {
-    let TokenCommand::Create { org, name, scopes } = command;
+    let TokenCommand::Create {
+        org,
+        user,
+        name,
+        scopes,
+    } = command;
     let scopes = match ScopeSet::parse(&scopes) {
         Ok(scopes) if scopes != ScopeSet::NONE => scopes,
         Ok(_) => bail!("name at least one scope"),
@@ -188,7 +204,11 @@ pub(super) async fn token(app: &App, command: TokenCommand, as_json: bool) -> an
     let token = app
         .db
         .write(move |tx| {
-            let org = require_org(tx, &org)?;
+            if let Some(email) = &user {
+                let user = require_user(tx, email)?;
+                return accounts::create_user_token(tx, user.id, ACTOR, &name, scopes, now);
+            }
+            let org = require_org(tx, org.as_deref().unwrap_or_default())?;
             let token = accounts::create_org_token(tx, &org, &name, scopes, &public_url, now)?;
             let data = json!({ "scopes": scopes.names() });
             record(tx, org.id, "accounts.create_token", &name, &data, now)?;

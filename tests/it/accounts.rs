@@ -185,6 +185,70 @@ both! {
         t.get("/api/0/", &token, 401).await;
     }
 
+    async fn a_token_of_a_person_does_what_the_role_allows_until_it_is_revoked(t) {
+        let (acme, globex) = (t.tenant("acme").await, t.tenant("globex").await);
+        let mia = t.member(&acme.org, Role::Member).await;
+        let cookie = t.session(&mia).await;
+        let html = text(page(&t, "/account/tokens/", &cookie).await).await;
+        assert!(html.contains("value=\"event:write\"") && !html.contains("value=\"org:integrations\""), "what a member may do");
+        let csrf = hidden(&html, "csrf");
+        let create = async |name: &str, scopes: &[&str]| {
+            let mut form = vec![("name", name), ("csrf", csrf.as_str())];
+            form.extend(scopes.iter().map(|scope| ("scopes", *scope)));
+            let answer = post(&t, "/account/tokens/", &cookie, &form).await;
+            (answer.status().as_u16(), text(answer).await)
+        };
+        for (name, scopes, word) in [
+            ("", &["event:read"] as &[_], "Give it a name"), ("x", &[], "at least one scope"),
+            ("x", &["event:read", "org:admin"], "org:admin"),
+        ] {
+            let (status, html) = create(name, scopes).await;
+            assert_eq!(status, 400);
+            assert!(html.contains(word) && !html.contains("is ready"), "{word}");
+        }
+        let (status, made) = create("laptop", &["project:read", "event:read"]).await;
+        assert_eq!(status, 200);
+        let shown = made.split("sntryu_").find(|part| part.starts_with(|c: char| c.is_ascii_hexdigit())).expect("it is shown");
+        let token: String = "sntryu_".chars().chain(shown.chars().take_while(char::is_ascii_hexdigit)).collect();
+        assert_eq!(token.len(), 7 + 64);
+        let projects = "/api/0/organizations/acme/projects/";
+        assert_eq!(t.get(projects, &token, 200).await[0]["slug"], "acme-shop");
+        t.send("POST", projects, &token, json!({ "name": "no" }), 403).await;
+        t.get("/api/0/organizations/globex/projects/", &token, 404).await;
+        let html = text(page(&t, "/account/tokens/", &cookie).await).await;
+        assert!(html.contains("laptop") && !html.contains(&token) && !html.contains(">never<"), "used, and not shown again");
+
+        // Nobody else's business: an owner neither sees nor revokes it, and an organization's token is not a person's.
+        let owner = t.session(&acme.owner).await;
+        let other = text(page(&t, "/account/tokens/", &owner).await).await;
+        assert!(!other.contains("laptop"));
+        let revoke = html.split("action=\"").map(|part| part.split('"').next().unwrap()).find(|a| a.ends_with("/revoke/")).unwrap().to_owned();
+        assert_eq!(post(&t, &revoke, &owner, &[("csrf", &hidden(&other, "csrf"))]).await.status(), 404);
+        let org_id = acme.org.id;
+        let of_org = t.app.db.read(move |conn| Ok::<_, AppError>(accounts::list_tokens(conn, org_id)?)).await.unwrap();
+        let path = format!("/account/tokens/{}/revoke/", of_org[0].id);
+        assert_eq!(post(&t, &path, &owner, &[("csrf", &hidden(&other, "csrf"))]).await.status(), 404);
+        t.get("/api/0/organizations/acme/", &acme.token, 200).await;
+
+        // A role that goes takes what it allowed along.
+        let (org, member, now) = (globex.org.id, mia.id, t.app.clock.now());
+        t.app.db.write(move |tx| accounts::create_member(tx, org, &mia.email, "", "", Role::Member, now)).await.unwrap();
+        t.get("/api/0/organizations/globex/projects/", &token, 200).await;
+        t.app.db.write(move |tx| accounts::remove(tx, org, "tests", member, now)).await.unwrap();
+        t.get("/api/0/organizations/globex/projects/", &token, 404).await;
+
+        assert_eq!(location(&post(&t, &revoke, &cookie, &[("csrf", &csrf)]).await), "/account/tokens/");
+        t.get(projects, &token, 401).await;
+        assert_eq!(post(&t, &revoke, &cookie, &[("csrf", &csrf)]).await.status(), 404, "gone already");
+        assert_eq!(location(&page(&t, "/account/tokens/", "").await), "/sign-in/?next=%2Faccount%2Ftokens%2F");
+        let log = t.app.db.read(move |conn| Ok::<_, AppError>(audit::list(conn, org_id, 20)?)).await.unwrap();
+        let actions: Vec<_> = log.iter().rev().map(|entry| (entry.action.as_str(), entry.target.as_str(), entry.actor.as_str())).collect();
+        assert_eq!(actions, [
+            ("accounts.create_user_token", "laptop", "Mia Member"), ("accounts.revoke_user_token", "laptop", "Mia Member"),
+        ]);
+        assert!(log.iter().all(|entry| !entry.data.contains(&token)));
+    }
+
     async fn a_person_is_invited_joins_changes_role_and_leaves(t) {
         let tenant = t.tenant("acme").await;
         let owner = t.session(&tenant.owner).await;

@@ -7,6 +7,7 @@ use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository};
 use serde_json::{Value, json};
 use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
+use tracebucket::features::accounts::{self, ScopeSet};
 use tracebucket::features::links::{CredentialKind, Given, NewConnection};
 use tracebucket::features::{links, tickets};
 use tracebucket::kit::jobs;
@@ -208,6 +209,11 @@ async fn pages_that_are_empty_over_gone_or_refused() {
         .unwrap();
     let connection = format!("/o/acme/connections/{}/", world.integration);
     let tested = tested_connection(&world).await;
+    let (owner, now) = (world.tenant.owner.id, world.t.app.clock.now());
+    let token = world.t.app.db.write(move |tx| {
+        accounts::create_user_token(tx, owner, "tests", "Laptop", ScopeSet::all(), now)
+    });
+    token.await.unwrap();
     let form = |kind: &str| format!("/o/acme/connections/new/form/?kind={kind}");
     let gone = "does not have this repository any more";
     let pages = [
@@ -240,6 +246,12 @@ async fn pages_that_are_empty_over_gone_or_refused() {
             "links.detail",
             "tested",
             &["Shop team", "pullrequest", "is missing"],
+        ),
+        page(
+            "/account/tokens/",
+            "accounts.my_tokens",
+            "",
+            &["Laptop", "acts as owner@acme.example"],
         ),
         page("/o/acme/connections/new/", "links.new", "", &["API token"]),
         page(

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tracebucket::features::accounts::{self, Role};
 
 use crate::support::{TestApp, both};
 
@@ -80,6 +81,18 @@ both! {
         let other = json(&run("--json token create --org beta --name ci --scopes org:read", "").await.unwrap());
         t.get("/api/0/organizations/beta/", other["token"].as_str().unwrap(), 200).await;
 
+        let mine = run("token create --user A@example.com --name laptop --scopes org:read,org:ci", "").await.unwrap();
+        assert!(mine.starts_with("sntryu_") && mine.lines().count() == 1, "{mine}");
+        for org in ["acme", "beta"] {
+            t.get(&format!("/api/0/organizations/{org}/"), mine.trim(), 200).await;
+        }
+        // A member may not set projects up, an owner may; the same token in both places.
+        let made = run("token create --user a@example.com --name setup --scopes project:write", "").await.unwrap();
+        for (org, status) in [("acme", 201), ("beta", 403)] {
+            let path = format!("/api/0/organizations/{org}/projects/");
+            t.send("POST", &path, made.trim(), serde_json::json!({ "name": "Second" }), status).await;
+        }
+
         let written = t.app.db.read(|conn| {
             use diesel::prelude::*;
             #[derive(QueryableByName)]
@@ -87,7 +100,9 @@ both! {
             let rows: Vec<Row> = diesel::sql_query("SELECT action FROM audit_log WHERE actor = 'admin command' ORDER BY id").load(conn)?;
             Ok::<_, tracebucket::error::AppError>(rows.into_iter().map(|row| row.action).collect::<Vec<_>>())
         }).await.unwrap();
-        let expected = ["create_org", "create_org", "create_project", "create_user", "create_user", "create_token", "create_token"];
+        let expected = ["create_org", "create_org", "create_project", "create_user", "create_user", "create_token", "create_token",
+            // Told to both organizations.
+            "create_user_token", "create_user_token", "create_user_token", "create_user_token"];
         assert_eq!(written, expected.map(|action| format!("accounts.{action}")));
     }
 
@@ -97,7 +112,9 @@ both! {
             let args: Vec<_> = ["--dev", "admin"].into_iter().chain(line.split(' ')).collect();
             run(&t, folder.path(), &args, input).await.unwrap_err()
         };
-        t.tenant("acme").await;
+        let acme = t.tenant("acme").await.org.id;
+        let now = t.app.clock.now();
+        t.app.db.write(move |tx| accounts::create_member(tx, acme, "mia@acme.example", "", "", Role::Member, now)).await.unwrap();
         for (line, input, reason) in [
             ("org create --slug acme --name Again", "", "acme"),
             ("org create --slug A/B --name Wrong", "", "slug"),
@@ -109,6 +126,10 @@ both! {
             ("user create --email b@example.com --org nobody --role owner", "long enough password", "nobody"),
             ("token create --org acme --name ci --scopes org:fly", "", "org:fly"),
             ("token create --org acme --name ci --scopes ,", "", "at least one scope"),
+            ("token create --name ci --scopes org:read", "", "--org"),
+            ("token create --org acme --user owner@acme.example --name ci --scopes org:read", "", "--user"),
+            ("token create --user nobody@acme.example --name ci --scopes org:read", "", "nobody@acme.example"),
+            ("token create --user mia@acme.example --name ci --scopes org:read,org:admin", "", "org:admin"),
             ("token create --org nobody --name ci --scopes org:read", "", "nobody"),
         ] {
             let said = run(line, input).await;

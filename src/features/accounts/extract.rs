@@ -50,13 +50,7 @@ impl Caller {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Session(user) | Self::UserToken(user, _) => {
-                if user.name.is_empty() {
-                    user.email.clone()
-                } else {
-                    user.name.clone()
-                }
-            }
+            Self::Session(user) | Self::UserToken(user, _) => user.shown_name().to_owned(),
             Self::OrgToken { name, .. } => format!("token {name}"),
         }
     }

@@ -8,6 +8,7 @@ pub mod api;
 mod extract;
 pub mod join;
 mod members;
+pub mod my_tokens;
 pub mod pages;
 mod password;
 mod scopes;
@@ -16,6 +17,8 @@ mod shell;
 mod store;
 mod throttle;
 mod token;
+mod token_form;
+mod user_tokens;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -42,6 +45,7 @@ pub use store::{
     users_by_ids, users_exist,
 };
 pub use token::{new_org_token, new_user_token};
+pub use user_tokens::{create_user_token, revoke_user_token};
 
 row_id! {
     /// Row id of an organization, the tenant.
@@ -210,31 +214,6 @@ pub fn create_org_token(
         &TokenHash::of(&token),
         Some(org.id),
         None,
-        name,
-        &token,
-        scopes,
-        now,
-    )?;
-    Ok(token)
-}
-
-/// Makes a token that acts as a user, within the given scopes and the user's roles.
-///
-/// # Errors
-/// When the row cannot be inserted.
-pub fn create_user_token(
-    tx: &mut Tx<'_>,
-    user: UserId,
-    name: &str,
-    scopes: ScopeSet,
-    now: Micros,
-) -> AppResult<String> {
-    let token = new_user_token();
-    store::insert_token(
-        tx,
-        &TokenHash::of(&token),
-        None,
-        Some(user),
         name,
         &token,
         scopes,

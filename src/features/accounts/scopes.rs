@@ -123,6 +123,19 @@ impl ScopeSet {
         Self(self.0 & other.0)
     }
 
+    /// What is in this and not in the other.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// What somebody with these roles, in different organizations, may do somewhere.
+    #[must_use]
+    pub fn of_roles(roles: impl IntoIterator<Item = Role>) -> Self {
+        let scopes = roles.into_iter().map(Role::scopes);
+        scopes.fold(Self::NONE, Self::union)
+    }
+
     /// The names, in the order of declaration.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::extract::need;
 use super::shell::shown_as;
+use super::store::InvitationRow;
+use super::token_form::{NewToken, TokenForm, TokenPart};
 use super::{
     CsrfForm, Flash, MemberRow, Nothing, Org, OrgAccess, Role, Scope, ScopeSet, Shell, SignedIn,
     UserId, create_org_token, members, redirect_with, store,
@@ -15,28 +17,6 @@ use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::audit;
 use crate::kit::clock::Micros;
-
-/// Scopes that the settings page offers, with a word about each.
-const OFFERED: &[(Scope, &str)] = &[
-    (
-        Scope::OrgRead,
-        "See the organization, its members and integrations",
-    ),
-    (
-        Scope::OrgIntegrations,
-        "Use and change connections and repositories",
-    ),
-    (Scope::OrgCi, "Upload releases from CI"),
-    (Scope::ProjectRead, "See projects and their keys"),
-    (Scope::ProjectWrite, "Create and change projects"),
-    (
-        Scope::ProjectReleases,
-        "Create releases, set commits and deploys",
-    ),
-    (Scope::EventRead, "See errors and events"),
-    (Scope::EventWrite, "Resolve, ignore and comment errors"),
-    (Scope::EventAdmin, "Delete errors"),
-];
 
 /// Roles as the forms offer them, the least first.
 const ROLES: [(Role, &str); 3] = [
@@ -80,14 +60,16 @@ struct InvitationPart {
     expires_at: Micros,
 }
 
-#[derive(Serialize)]
-struct TokenPart {
-    id: String,
-    name: String,
-    hint: String,
-    scopes: Vec<String>,
-    created_at: Micros,
-    last_used_at: Option<Micros>,
+impl From<InvitationRow> for InvitationPart {
+    fn from(row: InvitationRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            email: row.email,
+            role: row.role,
+            invited_by: row.invited_by,
+            expires_at: row.expires_at,
+        }
+    }
 }
 
 /// Members, invitations and API tokens.
@@ -126,17 +108,18 @@ struct Shown {
 }
 
 #[derive(Default)]
-struct TokenForm {
-    name: String,
-    chosen: Vec<String>,
-    errors: Map<String, Value>,
-}
-
-#[derive(Default)]
 struct InviteForm {
     email: String,
     role: Option<Role>,
     errors: Map<String, Value>,
+}
+
+impl InviteForm {
+    /// What the template reads as `invite`.
+    fn content(&self) -> Value {
+        let role = self.role.unwrap_or(Role::Member);
+        json!({ "values": { "email": self.email, "role": role }, "errors": self.errors })
+    }
 }
 
 async fn render(
@@ -159,54 +142,21 @@ async fn render(
         })
         .await?;
     let owners = members.iter().filter(|m| m.role == Role::Owner).count();
-    let members: Vec<_> = members
-        .into_iter()
-        .map(|member| MemberPart::of(member, owners))
-        .collect();
-    let invitations: Vec<_> = invitations
-        .into_iter()
-        .map(|row| InvitationPart {
-            id: row.id.to_string(),
-            email: row.email,
-            role: row.role,
-            invited_by: row.invited_by,
-            expires_at: row.expires_at,
-        })
-        .collect();
-    let tokens: Vec<_> = tokens
-        .into_iter()
-        .map(|token| TokenPart {
-            id: token.id.to_string(),
-            name: token.name,
-            hint: format!("sntrys_…{}", token.hint),
-            scopes: token.scopes.split(',').map(str::to_owned).collect(),
-            created_at: token.created_at,
-            last_used_at: token.last_used_at,
-        })
-        .collect();
-    let (form, invite) = (shown.token_form, shown.invite_form);
-    let scopes: Vec<_> = OFFERED
-        .iter()
-        .map(|(scope, hint)| {
-            let value = scope.as_str();
-            json!({ "value": value, "hint": hint, "checked": form.chosen.iter().any(|chosen| chosen == value) })
-        })
-        .collect();
+    let members = members.into_iter().map(|row| MemberPart::of(row, owners));
+    let invitations = invitations.into_iter().map(InvitationPart::from);
+    let tokens = tokens.into_iter().map(TokenPart::from);
     let roles = ROLES.map(|(role, label)| json!({ "value": role, "label": label }));
     let content = json!({
-        "members": members,
+        "members": members.collect::<Vec<_>>(),
         "member_error": shown.member_error,
-        "invitations": invitations,
+        "invitations": invitations.collect::<Vec<_>>(),
         "new_invitation": shown.new_invitation.map(|(email, link)| json!({ "email": email, "link": link })),
         "roles": roles,
-        "invite": {
-            "values": { "email": invite.email, "role": invite.role.unwrap_or(Role::Member) },
-            "errors": invite.errors,
-        },
-        "tokens": tokens,
+        "invite": shown.invite_form.content(),
+        "tokens": tokens.collect::<Vec<_>>(),
         "new_token": shown.new_token.map(|(name, token)| json!({ "name": name, "token": token })),
-        "scopes": scopes,
-        "form": { "values": { "name": form.name }, "errors": form.errors, "form_error": null },
+        "scopes": shown.token_form.offered(ScopeSet::all()),
+        "form": shown.token_form.content(),
         "can_manage": can_manage,
     });
     let status = shown.refused.unwrap_or(StatusCode::OK);
@@ -390,15 +340,6 @@ async fn refused(
     render(app, req, &access.org, signed_in, true, shown).await
 }
 
-/// Form of a new token.
-#[derive(Deserialize)]
-pub struct NewToken {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    scopes: Vec<String>,
-}
-
 /// Makes a token and shows it, once, on the page that answers.
 ///
 /// # Errors
@@ -410,32 +351,17 @@ pub async fn create_token(
     signed_in: SignedIn,
     form: CsrfForm<NewToken>,
 ) -> AppResult<HttpResponse> {
-    let NewToken { name, scopes } = form.0;
-    let name = name.trim().chars().take(80).collect::<String>();
-    let mut errors = Map::new();
-    if name.is_empty() {
-        errors.insert(
-            "name".into(),
-            json!("Give it a name, so that you know it again."),
-        );
-    }
-    let set = ScopeSet::parse(&scopes.join(",")).unwrap_or_default();
-    if set == ScopeSet::NONE {
-        errors.insert("scopes".into(), json!("Choose at least one scope."));
-    }
-    let again = TokenForm {
-        name: name.clone(),
-        chosen: scopes,
-        errors,
+    let (name, set) = match form.0.check() {
+        Ok(given) => given,
+        Err(again) => {
+            let shown = Shown {
+                token_form: again,
+                refused: Some(StatusCode::BAD_REQUEST),
+                ..Shown::default()
+            };
+            return render(&app, &req, &access.org, &signed_in, true, shown).await;
+        }
     };
-    if !again.errors.is_empty() {
-        let shown = Shown {
-            token_form: again,
-            refused: Some(StatusCode::BAD_REQUEST),
-            ..Shown::default()
-        };
-        return render(&app, &req, &access.org, &signed_in, true, shown).await;
-    }
     let (org, actor, now) = (access.org.clone(), access.caller.name(), app.clock.now());
     let public_url = app.config.public_url.to_string();
     let shown = name.clone();

@@ -75,6 +75,18 @@ pub struct User {
     pub active: bool,
 }
 
+impl User {
+    /// A readable name for activities and the audit log: without a name the e-mail stands in.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() {
+            &self.email
+        } else {
+            &self.name
+        }
+    }
+}
+
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "User({})", self.id)
@@ -491,6 +503,34 @@ pub fn list_tokens(conn: &mut Conn, org: OrgId) -> QueryResult<Vec<TokenRow>> {
         .order(api_tokens::id.desc())
         .select(TokenRow::as_select())
         .load(conn)
+}
+
+pub(super) fn list_user_tokens(conn: &mut Conn, user: UserId) -> QueryResult<Vec<TokenRow>> {
+    api_tokens::table
+        .filter(api_tokens::user_id.eq(user))
+        .filter(api_tokens::revoked_at.is_null())
+        .order(api_tokens::id.desc())
+        .select(TokenRow::as_select())
+        .load(conn)
+}
+
+/// Revokes a token of a user; its name, or `None` when there is none.
+pub(super) fn revoke_user_token(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    id: i64,
+    now: Micros,
+) -> QueryResult<Option<String>> {
+    diesel::update(
+        api_tokens::table
+            .filter(api_tokens::user_id.eq(user))
+            .filter(api_tokens::id.eq(id))
+            .filter(api_tokens::revoked_at.is_null()),
+    )
+    .set(api_tokens::revoked_at.eq(Some(now)))
+    .returning(api_tokens::name)
+    .get_result(tx.conn())
+    .optional()
 }
 
 /// Revokes a token of an organization. False when there is none.

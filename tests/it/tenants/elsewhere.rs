@@ -3,11 +3,11 @@
 use bitbucket_sandbox::InstallRequest;
 use bitbucket_sandbox::protocol::qsh;
 use serde_json::{Value, json};
-use tracebucket::features::accounts::{self, Role};
+use tracebucket::features::accounts::{self, Role, Scope, ScopeSet, UserId};
 use tracebucket::kit::clock::Clock;
 use tracebucket::kit::crypto::Secret;
 
-use super::side::Side;
+use super::side::{Side, newest};
 use super::{OTHER, OWNER, Two, dump};
 use crate::installs::{forge, hs256, install_body};
 use crate::support::Tenant;
@@ -17,6 +17,7 @@ use crate::support::world::hidden;
 const SETUP: &str = "/extensions/bitbucket/setup/";
 const CONFIRM: &str = "/extensions/bitbucket/setup/confirm/";
 const CALLBACK: &str = "/extensions/bitbucket/oauth/callback/";
+const TOKENS: &str = "/account/tokens/";
 const INSTALLED: &str = "/extensions/bitbucket/installed/";
 const UNINSTALLED: &str = "/extensions/bitbucket/uninstalled/";
 
@@ -39,6 +40,9 @@ pub async fn holds(two: &Two, method: &str, path: &'static str) -> bool {
         // A session is one person's: it opens that person's organizations, and ends alone.
         ("post", "/sign-in/") => two.signing_in_opens_the_own_organization().await,
         ("post", "/sign-out/") => two.signing_out_ends_one_session().await,
+        // A token is its person's.
+        ("get" | "post", TOKENS) => two.own_tokens_are_listed(method).await,
+        ("post", "/account/tokens/{token}/revoke/") => two.another_persons_token_stays().await,
         // The signature with the tenant's own secret decides.
         ("post", INSTALLED) => two.another_tenant_cannot_install().await,
         ("post", UNINSTALLED) => two.another_tenant_cannot_uninstall().await,
@@ -311,6 +315,67 @@ impl Two {
         assert_eq!(settings(OTHER, &session.cookie).await, 303, "ended");
         assert_eq!(settings(OTHER, &self.b.session.cookie).await, 200);
         assert_eq!(settings(OWNER, &self.a.session.cookie).await, 200);
+    }
+
+    async fn own_tokens_are_listed(&self, method: &str) {
+        for (side, other) in [(&self.a, OTHER), (&self.b, OWNER)] {
+            let csrf = side.session.csrf.as_str();
+            let form = [("name", side.word), ("scopes", "org:read"), ("csrf", csrf)];
+            let request = match method {
+                "post" => self.form_as(TOKENS, &side.session.cookie, &form),
+                _ => self.get_as(TOKENS, &side.session.cookie),
+            };
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let html = answer.text().await.unwrap();
+            assert!(html.contains("<strong>own</strong>") && !html.contains(other));
+        }
+        let own = |cookie: &str| self.get_as(TOKENS, cookie).send();
+        let html = own(&self.of_both.cookie)
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        assert!(!html.contains("<strong>own</strong>"), "of another member");
+    }
+
+    async fn another_persons_token_stays(&self) {
+        let id = self.token_id(self.a.tenant.owner.id).await;
+        let path = format!("{TOKENS}{id}/revoke/");
+        self.unchanged(&path, async {
+            for session in [&self.b.session, &self.of_both, &self.a_member] {
+                let form = [("csrf", session.csrf.as_str())];
+                assert_eq!(
+                    status(self.form_as(&path, &session.cookie, &form)).await,
+                    404
+                );
+            }
+        })
+        .await;
+        let form = [("csrf", self.a.session.csrf.as_str())];
+        let spare = self.spare_token(self.a.tenant.owner.id).await;
+        let path = format!("{TOKENS}{spare}/revoke/");
+        assert_eq!(
+            status(self.form_as(&path, &self.a.session.cookie, &form)).await,
+            303
+        );
+        self.t.get("/api/0/", &self.a.user_token, 200).await;
+    }
+
+    /// The newest token of a person.
+    async fn token_id(&self, user: UserId) -> String {
+        newest(&self.t, "api_tokens", &format!("user_id = {user}")).await
+    }
+
+    async fn spare_token(&self, user: UserId) -> String {
+        let (now, scopes) = (self.t.app.clock.now(), ScopeSet::of(&[Scope::OrgRead]));
+        let made =
+            self.t.app.db.write(move |tx| {
+                accounts::create_user_token(tx, user, "tests", "spare", scopes, now)
+            });
+        made.await.unwrap();
+        self.token_id(user).await
     }
 
     async fn another_tenant_cannot_install(&self) {

@@ -166,7 +166,9 @@ impl Side {
         let user_token = t
             .app
             .db
-            .write(move |tx| accounts::create_user_token(tx, user, "own", ScopeSet::all(), now))
+            .write(move |tx| {
+                accounts::create_user_token(tx, user, "tests", "own", ScopeSet::all(), now)
+            })
             .await
             .unwrap();
         bitbucket.create_workspace(word).unwrap();

@@ -392,6 +392,15 @@ fn pages_say_what_matters() {
             &["The only owner", "works once", "never", "Revoke"] as &[&str],
         ),
         (
+            "accounts.my_tokens",
+            &[
+                "acts as ada@acme.example",
+                "cannot be shown again",
+                "/account/tokens/31/revoke/",
+            ],
+        ),
+        ("accounts.my_tokens.empty", &["could do nothing"]),
+        (
             "groups.list",
             &[
                 "ZeroDivisionError: division by zero",
