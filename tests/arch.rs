@@ -62,7 +62,7 @@ const OWNERS: &[(&str, &str)] = &[
 struct Source {
     /// Path below the repository, with `/`.
     path: String,
-    /// Lines without comments; tests modules at the end of a file are cut off.
+    /// Lines without comments and without modules of tests.
     lines: Vec<String>,
 }
 
@@ -86,9 +86,8 @@ fn sources(folder: &str) -> Vec<Source> {
 
 fn read(root: &Path, path: PathBuf) -> Source {
     let text = std::fs::read_to_string(&path).unwrap();
-    let code = text.split("\n#[cfg(test)]").next().unwrap();
-    let lines = code
-        .lines()
+    let lines = without_tests(&text)
+        .into_iter()
         .filter(|line| !line.trim_start().starts_with("//"))
         .map(str::to_owned)
         .collect();
@@ -98,6 +97,45 @@ fn read(root: &Path, path: PathBuf) -> Source {
         .to_string_lossy()
         .replace('\\', "/");
     Source { path, lines }
+}
+
+/// The lines of a formatted file without its `#[cfg(test)] mod … { … }`. Whatever else is for tests alone stays: a
+/// `mod tests;` at the top must not hide the file.
+fn without_tests(text: &str) -> Vec<&str> {
+    let lines: Vec<_> = text.lines().collect();
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        // Attributes of several lines are indented or end with `)]`, an item begins with a word.
+        let mut below = lines.iter().skip(at + 1);
+        let item = below.find(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+        let is_module = item.is_some_and(|item| item.starts_with("mod ") && item.ends_with('{'));
+        if *line == "#[cfg(test)]" && is_module {
+            at += lines.iter().skip(at).position(|line| *line == "}").unwrap();
+        } else {
+            kept.push(*line);
+        }
+        at += 1;
+    }
+    kept
+}
+
+#[test]
+fn only_modules_of_tests_are_left_out() {
+    let text = "#[cfg(test)]\nmod tests;\nuse a;\n#[cfg(test)]\n#[allow(\n    x\n)]\nmod tests {\n    use b;\n}\nuse c;\n#[cfg(test)]\nuse d;\nmod e {\n}\n";
+    let kept = without_tests(text).join("\n");
+    let expected = "#[cfg(test)]\nmod tests;\nuse a;\nuse c;\n#[cfg(test)]\nuse d;\nmod e {\n}";
+    assert_eq!(kept, expected);
+    // Its first lines name the module of its tests.
+    let renderer = sources("src/kit/web");
+    let renderer = renderer.iter().find(|s| s.path.ends_with("/render.rs"));
+    assert!(
+        renderer
+            .unwrap()
+            .lines
+            .iter()
+            .any(|line| line.contains("enum RenderError"))
+    );
 }
 
 impl Source {
@@ -134,7 +172,7 @@ impl Source {
             let rest = &code[at + "crate::".len()..];
             let first = word(rest);
             if first.is_empty() {
-                // `use crate::{a, b}`: the modules themselves.
+                // `use crate::{a, b::c}`: what nests deeper names no layer and is found wrong.
                 let group = rest
                     .trim_start_matches('{')
                     .split("};")
@@ -143,7 +181,8 @@ impl Source {
                 found.extend(
                     group
                         .split(',')
-                        .map(|item| (word(item.trim()).to_owned(), String::new())),
+                        .map(|item| item.trim().split_once("::").unwrap_or((item.trim(), "")))
+                        .map(|(first, rest)| (word(first).to_owned(), word(rest).to_owned())),
                 );
                 continue;
             }
@@ -228,6 +267,33 @@ fn arrows_point_down() {
         for (module, _) in source.imports() {
             if !allowed(source).contains(&module.as_str()) {
                 wrong.push(format!("{} imports crate::{module}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Which parts of `kit` a lower layer may use: what it needs to be a pure protocol, or a client that keeps nothing.
+fn may_use_of_kit(layer: &str, part: &str) -> bool {
+    match layer {
+        "atlassian" | "sentry" => ["ids", "crypto", "clock"].contains(&part),
+        // The whole of `kit` under one name would be everything in it.
+        "bitbucket" | "jira" => !["db", "jobs", "web", ""].contains(&part),
+        _ => true,
+    }
+}
+
+#[test]
+fn protocols_and_clients_know_no_database_and_no_web() {
+    let mut wrong = Vec::new();
+    for source in sources("src")
+        .iter()
+        .filter(|source| !source.is_test_file())
+    {
+        let (layer, _) = source.part();
+        for (module, part) in source.imports() {
+            if module == "kit" && !may_use_of_kit(layer, &part) {
+                wrong.push(format!("{} imports crate::kit::{part}", source.path));
             }
         }
     }
