@@ -115,11 +115,6 @@ impl Descriptor {
     }
 }
 
-/// The app key when the operator sets none: `<public host>.bitbucket` (sentry.md §15.2).
-pub fn default_app_key(public_url: &Url) -> String {
-    format!("{}.bitbucket", public_url.host_str().unwrap_or("localhost"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -130,7 +125,7 @@ mod tests {
     #[test]
     fn the_descriptor_holds_exactly_the_known_keys() {
         let url = Url::parse("https://errors.example.test/tracker/").unwrap();
-        let descriptor = Descriptor::new(&url, &default_app_key(&url));
+        let descriptor = Descriptor::new(&url, "errors.example.test.bitbucket");
         assert_eq!(
             serde_json::to_value(&descriptor).unwrap(),
             json!({

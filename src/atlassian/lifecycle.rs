@@ -63,10 +63,6 @@ pub struct Account {
     pub username: Option<String>,
     /// Full name.
     pub display_name: Option<String>,
-    /// Atlassian account id.
-    pub account_id: Option<String>,
-    /// Page on Bitbucket (`links.html.href`).
-    pub html_url: Option<String>,
     /// Picture (`links.avatar.href`).
     pub avatar_url: Option<String>,
 }
@@ -92,15 +88,12 @@ impl Account {
     }
 
     fn read(value: &Value) -> Self {
-        let link = |name: &str| text(value.pointer(&format!("/links/{name}/href")));
         Self {
             kind: text(value.get("type")),
             uuid: text(value.get("uuid")),
             username: text(value.get("username")),
             display_name: text(value.get("display_name")),
-            account_id: text(value.get("account_id")),
-            html_url: link("html"),
-            avatar_url: link("avatar"),
+            avatar_url: text(value.pointer("/links/avatar/href")),
         }
     }
 }
@@ -112,14 +105,6 @@ pub struct Installed {
     pub client_key: String,
     /// Key for both directions; may be absent on `uninstalled`.
     pub shared_secret: Option<Secret>,
-    /// App key Bitbucket believes to install.
-    pub app_key: Option<String>,
-    /// `installed` or `uninstalled`.
-    pub event_type: Option<String>,
-    /// `bitbucket`.
-    pub product_type: Option<String>,
-    /// Never needed for HS256; kept because Sentry's metadata shows it.
-    pub public_key: Option<String>,
     /// What the app is installed on.
     pub principal: Option<Account>,
     /// Who installed it.
@@ -148,10 +133,6 @@ impl Installed {
                 .filter(usable)
                 .ok_or(LifecycleError::ClientKey)?,
             shared_secret: field("sharedSecret").map(Secret::new),
-            app_key: field("key"),
-            event_type: field("eventType"),
-            product_type: field("productType"),
-            public_key: field("publicKey"),
             principal: account("principal"),
             user: account("user"),
         })
@@ -217,7 +198,6 @@ mod tests {
         let installed = parse(&body()).unwrap();
         assert_eq!(installed.client_key, "connection:123");
         assert_eq!(installed.secret().unwrap().expose(), "G12332434SDfsjkdfgsd");
-        assert_eq!(installed.event_type.as_deref(), Some("installed"));
         assert_eq!(
             installed.principal_uuid().unwrap().as_str(),
             "{e123f456-c789-4a10-b123-456789abcdef}"

@@ -165,6 +165,7 @@ impl Sources {
         }
         let app_key = match self.get("app_key") {
             Some(key) => key.to_owned(),
+            // As Sentry names itself (sentry.md §15.2).
             None => format!("{}.bitbucket", public_url.host_str().unwrap_or("localhost")),
         };
         Ok(Config {

@@ -137,11 +137,6 @@ impl Egress {
         })
     }
 
-    /// Whether `url` could be called, as far as its text tells. For checking settings early.
-    pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {
-        self.policy.check_url(url)
-    }
-
     /// A request to fill; it is checked when it is sent.
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)
