@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::pages::{signed_in_answer, start_session};
 use super::{
-    CsrfForm, Flash, Invitation, Joiner, Shell, SignedIn, User, find_invitation, hash_password,
-    members, redirect_with,
+    CsrfForm, Flash, Invitation, Joiner, Shell, SignedIn, User, UserId, find_invitation,
+    hash_password, members, redirect_with,
 };
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -167,51 +167,51 @@ pub async fn submit(
     let Some(found) = &invitation else {
         return again(&Map::new());
     };
-    let now = app.clock.now();
     match (step(found, visitor.as_ref()), &visitor) {
-        (Step::Confirm, Some(user)) => {
-            let (code, user) = (code.clone(), user.id);
-            let (org, _) = app
-                .db
-                .write(move |tx| members::join(tx, &code, &Joiner::Account(user), now))
-                .await?;
-            let welcome = Flash::ok(format!("You are a member of {} now.", org.name));
-            Ok(redirect_with(
-                &app,
-                &format!("/o/{}/errors/", org.slug),
-                &welcome,
-            ))
-        }
-        (Step::New, _) => {
-            let hash = match hash_password(Secret::new(password)).await {
-                Ok(hash) => hash,
-                Err(error) if error.code() == "invalid" => {
-                    let mut errors = Map::new();
-                    errors.insert("password".into(), json!(error.detail()));
-                    return again(&errors);
-                }
-                Err(error) => return Err(error),
-            };
-            let (code, name) = (code.clone(), name.clone());
-            let (org, session) = app
-                .db
-                .write(move |tx| {
-                    let joiner = Joiner::New {
-                        name: &name,
-                        password_hash: &hash,
-                    };
-                    let (org, user) = members::join(tx, &code, &joiner, now)?;
-                    Ok::<_, AppError>((org, start_session(tx, user.id, now)?))
-                })
-                .await?;
-            let welcome = Flash::ok(format!("Welcome. You are a member of {} now.", org.name));
-            signed_in_answer(
-                &app,
-                &format!("/o/{}/errors/", org.slug),
-                session,
-                Some(&welcome),
-            )
-        }
+        (Step::Confirm, Some(user)) => confirm(&app, code.clone(), user.id).await,
+        (Step::New, _) => match hash_password(Secret::new(password)).await {
+            Ok(hash) => begin(&app, code.clone(), name.clone(), hash).await,
+            Err(error) if error.code() == "invalid" => {
+                let mut errors = Map::new();
+                errors.insert("password".into(), json!(error.detail()));
+                again(&errors)
+            }
+            Err(error) => Err(error),
+        },
         _ => again(&Map::new()),
     }
+}
+
+/// Makes a member of an account that is there.
+async fn confirm(app: &App, code: String, user: UserId) -> AppResult<HttpResponse> {
+    let now = app.clock.now();
+    let (org, _) = app
+        .db
+        .write(move |tx| members::join(tx, &code, &Joiner::Account(user), now))
+        .await?;
+    let welcome = Flash::ok(format!("You are a member of {} now.", org.name));
+    Ok(redirect_with(
+        app,
+        &format!("/o/{}/errors/", org.slug),
+        &welcome,
+    ))
+}
+
+/// Makes account and member, and signs the person in.
+async fn begin(app: &App, code: String, name: String, hash: String) -> AppResult<HttpResponse> {
+    let now = app.clock.now();
+    let (org, session) = app
+        .db
+        .write(move |tx| {
+            let joiner = Joiner::New {
+                name: &name,
+                password_hash: &hash,
+            };
+            let (org, user) = members::join(tx, &code, &joiner, now)?;
+            Ok::<_, AppError>((org, start_session(tx, user.id, now)?))
+        })
+        .await?;
+    let welcome = Flash::ok(format!("Welcome. You are a member of {} now.", org.name));
+    let to = format!("/o/{}/errors/", org.slug);
+    signed_in_answer(app, &to, session, Some(&welcome))
 }

@@ -216,23 +216,7 @@ fn read_list(
         .iter()
         .find(|project| project.slug == filters.project);
     let counts = store::count_by_status(conn, org.id, chosen.map(|project| project.id))?;
-    let empty = counts
-        .iter()
-        .all(|(status, _)| *status == GroupStatus::Deleting);
-    let start = match chosen.or(projects.first()) {
-        None => Some(Start {
-            title: format!("Welcome to {}", org.name),
-            project: None,
-        }),
-        Some(project) if empty => {
-            let project = start_project(conn, app, org.id, project)?;
-            Some(Start {
-                title: "Waiting for the first error".to_owned(),
-                project: Some(project),
-            })
-        }
-        Some(_) => None,
-    };
+    let start = start(conn, app, org, chosen.or(projects.first()), &counts)?;
     let (search, query_error) = match search(conn, org.id, me, params, &filters.query, None) {
         Ok(search) => (search, None),
         Err(error) if error.code() == "internal" || error.code() == "unavailable" => {
@@ -240,40 +224,11 @@ fn read_list(
         }
         Err(error) => (Search::default(), Some(error.detail().to_owned())),
     };
-    let mut groups = Vec::new();
-    let mut paging = Paging::default();
-    if start.is_none() && query_error.is_none() {
-        let sort = Sort::parse(filters.sort).unwrap_or_default();
-        let rows = store::list(
-            conn,
-            org.id,
-            &search,
-            sort,
-            page.sql_offset(),
-            page.sql_limit(),
-        )?;
-        let page = page.offset_page(rows);
-        let around = Around::load(conn, app, org, &page.rows, &[])?;
-        let ids: Vec<_> = page.rows.iter().map(|group| group.id).collect();
-        let mut tickets = badges(conn, org.id, &ids)?;
-        for group in &page.rows {
-            let tickets = tickets.remove(&group.id).unwrap_or_default();
-            groups.push(GroupRow::new(
-                group,
-                around.project(group)?,
-                around.day(group.id),
-                tickets,
-            ));
-        }
-        let href = |edge: &Edge| {
-            edge.has_results
-                .then(|| filters.href(&filters.query, Some(edge)))
-        };
-        paging = Paging {
-            prev: href(&page.previous),
-            next: href(&page.next),
-        };
-    }
+    let (groups, paging) = if start.is_none() && query_error.is_none() {
+        read_groups(conn, app, org, &search, &filters, page, badges)?
+    } else {
+        (Vec::new(), Paging::default())
+    };
     // A query that was refused belongs to no tab; the first one is where people come from.
     let shown = if query_error.is_some() {
         Some(GroupStatus::Unresolved)
@@ -295,6 +250,62 @@ fn read_list(
         paging,
         filters,
     })
+}
+
+/// What stands in the place of the list where nothing has come yet.
+fn start(
+    conn: &mut Conn,
+    app: &App,
+    org: &Org,
+    project: Option<&Project>,
+    counts: &HashMap<GroupStatus, i64>,
+) -> AppResult<Option<Start>> {
+    let empty = counts.keys().all(|status| *status == GroupStatus::Deleting);
+    Ok(match project {
+        None => Some(Start {
+            title: format!("Welcome to {}", org.name),
+            project: None,
+        }),
+        Some(project) if empty => Some(Start {
+            title: "Waiting for the first error".to_owned(),
+            project: Some(start_project(conn, app, org.id, project)?),
+        }),
+        Some(_) => None,
+    })
+}
+
+/// One page of the list, and where the pages beside it are.
+fn read_groups(
+    conn: &mut Conn,
+    app: &App,
+    org: &Org,
+    search: &Search,
+    filters: &Filters,
+    page: PageRequest,
+    badges: Badges,
+) -> AppResult<(Vec<GroupRow>, Paging)> {
+    let sort = Sort::parse(filters.sort).unwrap_or_default();
+    let (offset, limit) = (page.sql_offset(), page.sql_limit());
+    let rows = store::list(conn, org.id, search, sort, offset, limit)?;
+    let page = page.offset_page(rows);
+    let around = Around::load(conn, app, org, &page.rows, &[])?;
+    let ids: Vec<_> = page.rows.iter().map(|group| group.id).collect();
+    let mut tickets = badges(conn, org.id, &ids)?;
+    let mut groups = Vec::new();
+    for group in &page.rows {
+        let tickets = tickets.remove(&group.id).unwrap_or_default();
+        let (project, day) = (around.project(group)?, around.day(group.id));
+        groups.push(GroupRow::new(group, project, day, tickets));
+    }
+    let href = |edge: &Edge| {
+        edge.has_results
+            .then(|| filters.href(&filters.query, Some(edge)))
+    };
+    let paging = Paging {
+        prev: href(&page.previous),
+        next: href(&page.next),
+    };
+    Ok((groups, paging))
 }
 
 fn start_project(

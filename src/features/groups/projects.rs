@@ -11,8 +11,8 @@ use super::store;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    self, CsrfForm, Flash, NewProject, OrgAccess, OrgId, ProjectId, Scope, Shell, SignedIn, need,
-    redirect_with,
+    self, CsrfForm, Flash, NewProject, OrgAccess, OrgId, Project, ProjectId, Scope, Shell,
+    SignedIn, need, redirect_with,
 };
 use crate::features::audit;
 use crate::kit::clock::Micros;
@@ -168,75 +168,69 @@ pub async fn create(
     form: CsrfForm<ProjectForm>,
 ) -> AppResult<HttpResponse> {
     let form = form.0;
-    let (name, slug) = (form.name.trim().to_owned(), form.slug.trim().to_owned());
-    let known = PLATFORMS.iter().any(|(value, _)| *value == form.platform);
-    let platform = if known {
-        form.platform.clone()
-    } else {
-        "other".to_owned()
-    };
-    let mut errors = Map::new();
-    if name.is_empty() || name.chars().count() > NAME_LIMIT {
-        errors.insert(
-            "name".into(),
-            json!(format!("A name has 1 to {NAME_LIMIT} characters.")),
-        );
-        return render(
-            &app,
-            &req,
-            &access,
-            &signed_in,
-            "",
-            (form, errors),
-            StatusCode::BAD_REQUEST,
-        )
-        .await;
-    }
-    let new = NewProject {
-        slug: slug.clone(),
-        name: name.clone(),
-        platform,
-    };
-    let (org, actor, now) = (access.org.id, access.caller.name(), app.clock.now());
-    let made = app
-        .db
-        .write(move |tx| {
-            let (project, _) = accounts::create_project(tx, org, &new, now)?;
-            audit::record(
-                tx,
-                Some(org),
-                &actor,
-                "accounts.create_project",
-                &new.slug,
-                &json!({}),
-                now,
-            )?;
-            Ok::<_, AppError>(project)
-        })
-        .await;
-    let status = match made {
+    let (field, text, status) = match make(&app, &access, &form).await {
         Ok(project) => {
             let to = format!(
                 "/o/{0}/settings/projects/?open={1}#project-{1}",
                 access.org.slug, project.slug
             );
             let flash = Flash::ok(format!(
-                "The project {name} is ready. Give your program its DSN."
+                "The project {} is ready. Give your program its DSN.",
+                project.name
             ));
             return Ok(redirect_with(&app, &to, &flash));
         }
-        Err(error) if error.code() == "invalid" => {
-            errors.insert("slug".into(), json!(error.detail()));
-            StatusCode::BAD_REQUEST
+        Err(Refused::Name) => {
+            let text = format!("A name has 1 to {NAME_LIMIT} characters.");
+            ("name", text, StatusCode::BAD_REQUEST)
         }
-        Err(error) if error.code() == "conflict" => {
-            errors.insert(
-                "slug".into(),
-                json!("Another project uses this short name."),
-            );
-            StatusCode::CONFLICT
-        }
-        Err(error) => return Err(error),
+        Err(Refused::Other(error)) => match error.code() {
+            "invalid" => ("slug", error.detail().to_owned(), StatusCode::BAD_REQUEST),
+            "conflict" => {
+                let text = "Another project uses this short name.".to_owned();
+                ("slug", text, StatusCode::CONFLICT)
+            }
+            _ => return Err(error),
+        },
     };
+    let mut errors = Map::new();
+    errors.insert(field.into(), json!(text));
     render(&app, &req, &access, &signed_in, "", (form, errors), status).await
+}
+
+/// Why a project was not made.
+enum Refused {
+    Name,
+    Other(AppError),
+}
+
+impl From<AppError> for Refused {
+    fn from(error: AppError) -> Self {
+        Self::Other(error)
+    }
+}
+
+async fn make(
+    app: &App,
+    access: &OrgAccess<need::ProjectWrite>,
+    form: &ProjectForm,
+) -> Result<Project, Refused> {
+    let name = form.name.trim().to_owned();
+    if name.is_empty() || name.chars().count() > NAME_LIMIT {
+        return Err(Refused::Name);
+    }
+    let known = PLATFORMS.iter().any(|(value, _)| *value == form.platform);
+    let new = NewProject {
+        slug: form.slug.trim().to_owned(),
+        name,
+        platform: if known { &form.platform } else { "other" }.to_owned(),
+    };
+    let (org, actor, now) = (access.org.id, access.caller.name(), app.clock.now());
+    let made = app.db.write(move |tx| {
+        let (project, _) = accounts::create_project(tx, org, &new, now)?;
+        let (action, data) = ("accounts.create_project", json!({}));
+        audit::record(tx, Some(org), &actor, action, &new.slug, &data, now)?;
+        Ok::<_, AppError>(project)
+    });
+    Ok(made.await?)
 }

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -11,7 +11,7 @@ use crate::features::accounts::{
 };
 use crate::features::audit;
 use crate::kit::clock::Micros;
-use crate::kit::jobs::{self, JobId, JobRow, JobState, Queue, RunnerConfig};
+use crate::kit::jobs::{self, JobId, JobRow, JobState, Queue, QueueStat, RunnerConfig};
 
 /// Jobs on one page.
 const PAGE: i64 = 50;
@@ -93,50 +93,13 @@ pub async fn list(
     let more = rows.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
     rows.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
     let can_manage = access.may(Scope::OrgIntegrations);
-    let count = |state| {
-        stats
-            .iter()
-            .filter(|stat| stat.state == state)
-            .map(|stat| stat.count)
-            .sum::<i64>()
-    };
-    let slots = RunnerConfig::default();
-    let queues: Vec<_> = Queue::ALL
-        .iter()
-        .map(|queue| {
-            let of = |state| {
-                stats
-                    .iter()
-                    .filter(|s| s.queue == *queue && s.state == state)
-                    .map(|s| s.count)
-                    .sum::<i64>()
-            };
-            let oldest = stats
-                .iter()
-                .filter(|s| s.queue == *queue && s.state == JobState::Ready)
-                .filter_map(|s| s.oldest)
-                .min();
-            json!({
-                "name": queue, "ready": of(JobState::Ready), "running": of(JobState::Running),
-                "dead": of(JobState::Dead), "slots": slots.slots(*queue), "oldest_ready_at": oldest,
-            })
-        })
-        .collect();
-    let tabs: Vec<_> = [JobState::Dead, JobState::Ready, JobState::Running, JobState::Done]
-        .iter()
-        .map(|tab| {
-            json!({
-                "label": label(*tab), "count": count(*tab), "href": format!("?state={tab}"), "active": *tab == state,
-            })
-        })
-        .collect();
     let next = rows
         .last()
         .filter(|_| more)
         .map(|job| format!("?state={state}&cursor={}", job.id));
     let content = json!({
-        "queues": queues,
-        "tabs": tabs,
+        "queues": queues(&stats),
+        "tabs": tabs(&stats, state),
         "filters": { "state": state, "queue": filters.queue, "kind": filters.kind },
         "kinds": kinds,
         "jobs": rows.iter().map(|job| JobPart::new(job, can_manage)).collect::<Vec<_>>(),
@@ -145,6 +108,45 @@ pub async fn list(
         "paging": { "prev": null, "next": next },
     });
     shell(&app, &req, "Jobs", &access, &signed_in).page(&app, "ops/jobs.html", content)
+}
+
+/// How many jobs of these are in a state.
+fn count<'a>(stats: impl IntoIterator<Item = &'a QueueStat>, state: JobState) -> i64 {
+    let of_state = stats.into_iter().filter(|stat| stat.state == state);
+    of_state.map(|stat| stat.count).sum()
+}
+
+/// What waits and runs in each queue.
+fn queues(stats: &[QueueStat]) -> Vec<Value> {
+    let slots = RunnerConfig::default();
+    let part = |queue: &Queue| {
+        let own: Vec<_> = stats.iter().filter(|stat| stat.queue == *queue).collect();
+        let of = |state| count(own.iter().copied(), state);
+        let ready = own.iter().filter(|stat| stat.state == JobState::Ready);
+        json!({
+            "name": queue, "ready": of(JobState::Ready), "running": of(JobState::Running),
+            "dead": of(JobState::Dead), "slots": slots.slots(*queue),
+            "oldest_ready_at": ready.filter_map(|stat| stat.oldest).min(),
+        })
+    };
+    Queue::ALL.iter().map(part).collect()
+}
+
+/// One tab for each state, those first that somebody should look at.
+fn tabs(stats: &[QueueStat], active: JobState) -> Vec<Value> {
+    let tab = |state| {
+        json!({
+            "label": label(state), "count": count(stats, state), "href": format!("?state={state}"),
+            "active": state == active,
+        })
+    };
+    let states = [
+        JobState::Dead,
+        JobState::Ready,
+        JobState::Running,
+        JobState::Done,
+    ];
+    states.map(tab).into()
 }
 
 fn label(state: JobState) -> &'static str {

@@ -45,82 +45,86 @@ pub(super) fn of(group: &Group, rows: &[ActivityRow]) -> Vec<TimelineEntry> {
     entries
 }
 
-fn entry(row: &ActivityRow) -> TimelineEntry {
-    let data: Value = serde_json::from_str(&row.data).unwrap_or_default();
-    let field = |key: &str| {
-        data.get(key)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-    };
-    let commit = |words: &str| {
-        let hash: String = field("commit")
-            .unwrap_or_default()
-            .chars()
-            .take(SHORT_HASH)
-            .collect();
-        match field("url") {
-            Some(url) => (
-                words.to_owned(),
-                Some(Link {
-                    url: url.to_owned(),
-                    label: hash,
-                }),
-            ),
-            None => (format!("{words} {hash}"), None),
+/// What an activity is about, as it was noted with it.
+struct Noted(Value);
+
+impl Noted {
+    fn field(&self, key: &str) -> Option<&str> {
+        let text = self.0.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    }
+
+    /// The words and the commit: as a link, or in the text where there is no page of it.
+    fn commit(&self, words: &str) -> Said {
+        let hash = self.field("commit").unwrap_or_default();
+        let label: String = hash.chars().take(SHORT_HASH).collect();
+        match self.field("url") {
+            Some(url) => {
+                let url = url.to_owned();
+                (words.to_owned(), Some(Link { url, label }))
+            }
+            None => (format!("{words} {label}"), None),
         }
-    };
-    let ticket = |words: &str| {
-        let link = field("location").map(|url| Link {
+    }
+
+    fn ticket(&self, words: &str) -> Said {
+        let label = self.field("label").or(self.field("title"));
+        let link = self.field("location").map(|url| Link {
             url: url.to_owned(),
-            label: field("label")
-                .or(field("title"))
-                .unwrap_or("ticket")
-                .to_owned(),
+            label: label.unwrap_or("ticket").to_owned(),
         });
         (words.to_owned(), link)
-    };
-    let plain = |words: &str| (words.to_owned(), None);
+    }
+
+    /// The words and the release, or other words where none was noted.
+    fn release(&self, words: &str, without: &str) -> Said {
+        match self.field("version") {
+            Some(version) => (format!("{words} {version}"), None),
+            None => plain(without),
+        }
+    }
+}
+
+/// A text, and what stands behind it.
+type Said = (String, Option<Link>);
+
+fn plain(words: &str) -> Said {
+    (words.to_owned(), None)
+}
+
+fn entry(row: &ActivityRow) -> TimelineEntry {
+    let noted = Noted(serde_json::from_str(&row.data).unwrap_or_default());
+    let is_new = noted.0.get("new") == Some(&Value::Bool(true));
     let (kind, (text, link)) = match row.kind {
         ActivityKind::Note => ("note", plain("wrote")),
         ActivityKind::SetResolved => ("resolved", plain("resolved this")),
-        ActivityKind::SetResolvedInRelease => match field("version") {
-            Some(version) => ("resolved", (format!("resolved this in {version}"), None)),
-            None => ("resolved", plain("resolved this in the next release")),
-        },
-        ActivityKind::SetResolvedInCommit => ("resolved", commit("Resolved by commit")),
+        ActivityKind::SetResolvedInRelease => {
+            let next = "resolved this in the next release";
+            ("resolved", noted.release("resolved this in", next))
+        }
+        ActivityKind::SetResolvedInCommit => ("resolved", noted.commit("Resolved by commit")),
         ActivityKind::SetUnresolved => ("unresolved", plain("reopened this")),
         ActivityKind::SetIgnored => ("ignored", plain("ignored this")),
-        ActivityKind::SetRegression => match field("version") {
-            Some(version) => ("regression", (format!("Came back in {version}"), None)),
-            None => ("regression", plain("Came back")),
-        },
-        ActivityKind::Assigned => (
-            "assigned",
-            (
-                format!(
-                    "assigned this to {}",
-                    field("assigneeEmail").unwrap_or("somebody")
-                ),
-                None,
-            ),
-        ),
-        ActivityKind::Unassigned => ("unassigned", plain("took the assignee off")),
-        ActivityKind::CreateIssue if data.get("new") == Some(&Value::Bool(true)) => {
-            ("ticket", ticket("created the issue"))
+        ActivityKind::SetRegression => ("regression", noted.release("Came back in", "Came back")),
+        ActivityKind::Assigned => {
+            let whom = noted.field("assigneeEmail").unwrap_or("somebody");
+            ("assigned", (format!("assigned this to {whom}"), None))
         }
-        ActivityKind::CreateIssue => ("ticket", ticket("linked the issue")),
-        ActivityKind::UnlinkIssue => ("ticket", ticket("unlinked the issue")),
-        ActivityKind::ReferencedInCommit => ("commit", commit("Mentioned in commit")),
+        ActivityKind::Unassigned => ("unassigned", plain("took the assignee off")),
+        ActivityKind::CreateIssue if is_new => ("ticket", noted.ticket("created the issue")),
+        ActivityKind::CreateIssue => ("ticket", noted.ticket("linked the issue")),
+        ActivityKind::UnlinkIssue => ("ticket", noted.ticket("unlinked the issue")),
+        ActivityKind::ReferencedInCommit => ("commit", noted.commit("Mentioned in commit")),
     };
     // A sentence of its own names nobody in front of it.
     let is_sentence = text.starts_with(char::is_uppercase);
+    let is_note = row.kind == ActivityKind::Note;
     TimelineEntry {
         kind,
         actor: (!row.actor.is_empty() && !is_sentence).then(|| row.actor.clone()),
         text,
         link,
-        body: (row.kind == ActivityKind::Note)
-            .then(|| field("text").unwrap_or_default().to_owned()),
+        body: is_note.then(|| noted.field("text").unwrap_or_default().to_owned()),
         at: row.created_at,
     }
 }
