@@ -53,17 +53,22 @@ impl Sources {
             clippy::disallowed_methods,
             reason = "the one place that reads the environment"
         )]
-        let environment = std::env::vars();
+        let environment = std::env::vars_os();
         for (name, value) in environment {
+            // Others may be named and filled with any bytes.
+            let Some(name) = name.to_str() else { continue };
             // Variables of the test suite are nobody's setting.
-            if let Some(key) = name
+            let Some(key) = name
                 .strip_prefix(PREFIX)
                 .filter(|key| !key.starts_with("TEST_"))
-            {
-                sources
-                    .set(&key.to_ascii_lowercase(), value)
-                    .map_err(|_| ConfigError::Unknown(name.clone()))?;
-            }
+            else {
+                continue;
+            };
+            // What is no text becomes a value that its setting refuses.
+            let value = value.to_string_lossy().into_owned();
+            sources
+                .set(&key.to_ascii_lowercase(), value)
+                .map_err(|_| ConfigError::Unknown(name.to_owned()))?;
         }
         Ok(sources)
     }

@@ -167,3 +167,30 @@ both! {
         assert_eq!(left, ["dev.keys"]);
     }
 }
+
+/// Other variables may hold any bytes; one of ours that does is a wrong value, not a crash.
+#[test]
+fn an_environment_that_is_no_text_is_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let junk = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tracebucket"))
+            .args(["--dev", "migrate"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env(name, junk)
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert!(run("SOMETHING").0);
+    let (worked, said) = run("TRACEBUCKET_PUBLIC_URL");
+    assert!(
+        !worked && said.contains("public_url") && !said.contains("panicked"),
+        "{said}"
+    );
+}
