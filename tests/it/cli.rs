@@ -179,6 +179,7 @@ fn an_environment_that_is_no_text_is_no_panic() {
             .args(["--dev", "migrate"])
             .current_dir(folder.path())
             .env_clear()
+            .env("TRACEBUCKET_DATABASE_URL", "sqlite://here.db")
             .env(name, junk)
             .output()
             .unwrap();
