@@ -451,6 +451,59 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    rate_budgets (budget, call_group) {
+        budget -> Text,
+        call_group -> Text,
+        hourly_limit -> BigInt,
+        paused_until -> BigInt,
+        near_until -> BigInt,
+        strikes -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    rate_slots (budget, call_group, slot) {
+        budget -> Text,
+        call_group -> Text,
+        slot -> BigInt,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
+    kept_answers (id) {
+        id -> BigInt,
+        org_id -> BigInt,
+        link_id -> BigInt,
+        answer_key -> Binary,
+        body -> Binary,
+        size -> BigInt,
+        etag -> Nullable<Text>,
+        modified -> Nullable<Text>,
+        immutable -> Bool,
+        used_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    bitbucket_calls (id) {
+        id -> BigInt,
+        org_id -> BigInt,
+        link_id -> BigInt,
+        at -> BigInt,
+        feature -> Text,
+        priority -> Text,
+        method -> Text,
+        path -> Text,
+        outcome -> Text,
+        status -> Nullable<BigInt>,
+        millis -> BigInt,
+        request_id -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     orgs,
     projects,
@@ -484,4 +537,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     ticket_defaults,
     deliveries,
     delivery_attempts,
+    rate_budgets,
+    rate_slots,
+    kept_answers,
+    bitbucket_calls,
 );

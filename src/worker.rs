@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::features::groups::jobs::{EraseGroup, Retention as EventRetention};
 use crate::features::groups::{GroupRegressed, GroupResolved, GroupUnresolved};
-use crate::features::{deliveries, links, ops, tickets};
+use crate::features::{calls, deliveries, links, ops, tickets};
 use crate::kit::jobs::{Followers, Registry, Runner, RunnerConfig};
 
 /// One line per job kind.
@@ -20,6 +20,8 @@ pub fn registry() -> Registry<App> {
         .job::<links::ProbeLink>()
         .periodic::<links::LookAfter>(links::LookAfter::EVERY)
         .drain("deliveries", deliveries::drain)
+        .drain("calls", calls::drain)
+        .periodic::<calls::Upkeep>(calls::Upkeep::EVERY)
         .periodic::<deliveries::Retention>(deliveries::Retention::EVERY)
         .periodic::<ops::Housekeeping>(ops::Housekeeping::EVERY)
         .periodic::<links::CheckHooks>(links::CheckHooks::EVERY)

@@ -16,7 +16,8 @@ const CALLS: &[(&str, &[&str])] = &[
     ("groups", &[]),
     ("releases", &["groups", "links"]),
     ("tickets", &["groups", "links", "releases"]),
-    ("links", &["installs"]),
+    ("links", &["installs", "calls"]),
+    ("calls", &[]),
     ("installs", &[]),
     ("ops", &[]),
     ("accounts", &[]),
@@ -57,6 +58,10 @@ const OWNERS: &[(&str, &str)] = &[
     ("ticket_defaults", "tickets"),
     ("deliveries", "deliveries"),
     ("delivery_attempts", "deliveries"),
+    ("rate_budgets", "calls"),
+    ("rate_slots", "calls"),
+    ("kept_answers", "calls"),
+    ("bitbucket_calls", "calls"),
 ];
 
 struct Source {

@@ -1,15 +1,22 @@
-//! Sending one call: build the URL, sign it, send it, follow, read, decode; again for reads only.
+//! Sending one call: build the URL, look whether the answer is known, ask the budget, sign, send, follow, read; again
+//! for reads only.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Request, Response};
+use reqwest::header::{
+    ACCEPT, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    RETRY_AFTER,
+};
+use reqwest::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use super::auth::Credential;
+use super::behind::{
+    AnswerCache, AnswerKey, CallRecord, Caller, Group, Heard, KeptAnswer, Refusal, is_immutable,
+};
 use super::cloud::Cloud;
 use super::error::{Error, Kind};
 use super::meta::Meta;
@@ -27,6 +34,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_JSON: usize = 8 * 1024 * 1024;
 
 const MAX_ERROR_BODY: usize = 16 * 1024;
+const MAX_VALIDATOR: usize = 200;
 const READ_ATTEMPTS: u32 = 3;
 /// A longer wait belongs to a job, not to a call that somebody waits for.
 const MAX_WAIT_IN_PLACE: Duration = Duration::from_secs(5);
@@ -38,10 +46,10 @@ pub struct CallReport {
     pub path: &'static str,
     /// HTTP method.
     pub method: &'static str,
-    /// `ok`, or the code of the error kind.
+    /// `ok`, `cached`, `not_modified`, `out_of_budget`, or the code of the error kind.
     pub outcome: &'static str,
-    /// Time of this attempt.
-    pub elapsed: Duration,
+    /// Time of this attempt; `None` when nothing was sent.
+    pub elapsed: Option<Duration>,
 }
 
 type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
@@ -78,7 +86,7 @@ impl Client {
 
     /// Typed calls made with one credential.
     pub fn for_credential(&self, credential: Credential) -> Cloud {
-        Cloud::new(self.clone(), credential)
+        Cloud::new(self.clone(), Caller::plain(credential))
     }
 
     /// Page of a repository, by its full name.
@@ -130,22 +138,74 @@ impl Client {
         (inside && url.username().is_empty() && url.password().is_none()).then_some(url)
     }
 
-    /// Sends a call. GETs are repeated in place a few times when the wait is short; nothing else is.
+    /// The answer of a call: kept, still good, or new. What is new is kept once the caller has understood it
+    /// ([`Answer::keep`]).
     pub(super) async fn send(
         &self,
-        credential: &Credential,
+        caller: &Caller,
         call: &Call<'_>,
         url: Url,
     ) -> Result<Answer, Error> {
+        let place = caller
+            .cache()
+            .filter(|_| call.method == Method::GET && call.follow)
+            .map(|cache| Place {
+                cache: Arc::clone(cache),
+                key: AnswerKey::of(&call.method, &url, call.raw),
+                immutable: is_immutable(&call.path),
+            });
+        let known = match &place {
+            Some(place) => place.cache.find(place.key).await,
+            None => None,
+        };
+        if let Some(kept) = known
+            .as_ref()
+            .filter(|kept| kept.immutable && is_immutable(&call.path))
+        {
+            self.report(caller, call, &Attempt::cached());
+            return call.kept(kept, Meta::default());
+        }
+        let mut answer = self.send_live(caller, call, url, known.as_ref()).await?;
+        if answer.status == StatusCode::OK.as_u16() {
+            answer.place = place;
+        }
+        match (answer.status, known) {
+            (304, Some(kept)) => call.kept(&kept, answer.meta),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Sends a call. GETs, and what the budget held back, are tried again in place a few times when the wait is short.
+    async fn send_live(
+        &self,
+        caller: &Caller,
+        call: &Call<'_>,
+        url: Url,
+        known: Option<&KeptAnswer>,
+    ) -> Result<Answer, Error> {
         let deadline = Instant::now() + call.timeout;
-        let mut signer = credential.resolve().await?;
+        let mut signer = caller.credential.resolve().await?;
         let (mut attempt, mut renewed) = (1, false);
         loop {
-            let started = Instant::now();
-            let result = self.send_once(&signer, call, url.clone(), deadline).await;
-            self.report(call, &result, started.elapsed());
+            let result = match self.admit(caller, call).await {
+                Ok(()) => {
+                    let started = Instant::now();
+                    let result = self
+                        .send_once(&signer, call, url.clone(), known, deadline)
+                        .await;
+                    self.report(caller, call, &Attempt::sent(&result, started.elapsed()));
+                    tell(caller, call, &result).await;
+                    result
+                }
+                Err(error) => {
+                    self.report(caller, call, &Attempt::refused(&error));
+                    Err(error)
+                }
+            };
             let Err(error) = result else { return result };
-            if let (Kind::Unauthorized, Credential::Source(source)) = (error.kind(), credential) {
+            if let (Kind::Unauthorized, Credential::Source(source)) =
+                (error.kind(), &caller.credential)
+            {
                 // Nothing was done, whatever the method: once more with a new credential is safe.
                 match source.after_refusal(&signer).await? {
                     Some(fresh) if !renewed => (signer, renewed) = (fresh, true),
@@ -157,7 +217,9 @@ impl Client {
                 return Err(error);
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let patient = call.method == Method::GET && call.repeat && attempt < READ_ATTEMPTS;
+            // What the budget held back was not sent, so waiting is safe for any method.
+            let harmless = call.method == Method::GET || error.out_of_budget();
+            let patient = harmless && call.repeat && attempt < READ_ATTEMPTS;
             if !patient || wait > MAX_WAIT_IN_PLACE || wait >= left {
                 return Err(error);
             }
@@ -166,15 +228,34 @@ impl Client {
         }
     }
 
+    /// Asks the budget for one request.
+    async fn admit(&self, caller: &Caller, call: &Call<'_>) -> Result<(), Error> {
+        let Some(behind) = &caller.behind else {
+            return Ok(());
+        };
+        let claimed = behind
+            .budget
+            .claim(Group::of(&call.path), caller.priority)
+            .await;
+        claimed.map_err(|refusal: Refusal| Error::refused(&call.method, call.path.name(), &refusal))
+    }
+
     async fn send_once(
         &self,
         credential: &Credential,
         call: &Call<'_>,
         url: Url,
+        known: Option<&KeptAnswer>,
         deadline: Instant,
     ) -> Result<Answer, Error> {
         let (method, name) = (&call.method, call.path.name());
-        let build = |url: &Url, trust: Trust| self.build(credential, call, url, trust, deadline);
+        let build = |url: &Url, trust: Trust| {
+            let mut request = self.build(credential, call, url, trust, deadline)?;
+            if let Some(known) = known {
+                add_validators(request.headers_mut(), known);
+            }
+            Ok(request)
+        };
         let response = if call.follow {
             send_following(&self.egress, url, build)
                 .await
@@ -189,9 +270,17 @@ impl Client {
         };
         let status = response.status();
         let meta = Meta::read(response.headers(), self.clock.now());
-        if !status.is_success() {
+        let not_modified = status == StatusCode::NOT_MODIFIED && known.is_some();
+        if !status.is_success() && !not_modified {
             return Err(self.failure(call, response).await.with_meta(meta));
         }
+        let text = |name| {
+            let value: Option<&HeaderValue> = response.headers().get(name);
+            let value = value.and_then(|value| value.to_str().ok());
+            value.filter(|value| value.len() <= MAX_VALIDATOR)
+        };
+        let (etag, modified) = (text(ETAG), text(LAST_MODIFIED));
+        let (etag, modified) = (etag.map(str::to_owned), modified.map(str::to_owned));
         let body = read_capped(response, call.limit)
             .await
             .map_err(|error| Error::from_body(method, name, &error))?;
@@ -199,6 +288,9 @@ impl Client {
             status: status.as_u16(),
             body,
             meta,
+            etag,
+            modified,
+            place: None,
         })
     }
 
@@ -248,31 +340,39 @@ impl Client {
         )
     }
 
-    fn report(&self, call: &Call<'_>, result: &Result<Answer, Error>, elapsed: Duration) {
-        let outcome = result
-            .as_ref()
-            .map_or_else(|error| error.kind().code(), |_| "ok");
+    fn report(&self, caller: &Caller, call: &Call<'_>, attempt: &Attempt<'_>) {
         let path = call.path.name();
-        let method = call.method.as_str();
-        let millis = elapsed.as_millis();
-        match result {
-            Ok(answer) => tracing::debug!(
-                path,
-                method,
-                status = answer.status,
-                millis,
-                "bitbucket call"
-            ),
-            Err(error) => {
+        let method = static_name(&call.method);
+        let elapsed = attempt.elapsed;
+        let millis = elapsed.map_or(0, |elapsed| {
+            u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+        });
+        let (outcome, status) = (attempt.outcome, attempt.status);
+        match attempt.error {
+            None => tracing::debug!(path, method, outcome, status, millis, "bitbucket call"),
+            Some(error) => {
                 tracing::info!(path, method, outcome, millis, %error, "bitbucket call failed")
             }
         }
         if let Some(observer) = &self.observer {
             observer(&CallReport {
                 path,
-                method: static_name(&call.method),
+                method,
                 outcome,
                 elapsed,
+            });
+        }
+        if let Some(behind) = &caller.behind {
+            behind.log.note(CallRecord {
+                at: self.clock.now(),
+                feature: caller.feature,
+                priority: caller.priority,
+                method,
+                path: call.path.row().template(),
+                outcome,
+                status,
+                millis,
+                request_id: attempt.request_id.map(str::to_owned),
             });
         }
     }
@@ -296,12 +396,136 @@ const fn static_name(method: &Method) -> &'static str {
     }
 }
 
+/// Asks for the body only if it is another one.
+fn add_validators(headers: &mut HeaderMap, known: &KeptAnswer) {
+    let value = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
+    if let Some(etag) = value(&known.etag) {
+        headers.insert(IF_NONE_MATCH, etag);
+    } else if let Some(modified) = value(&known.modified) {
+        headers.insert(IF_MODIFIED_SINCE, modified);
+    }
+}
+
+/// Tells the budget what the answer said.
+async fn tell(caller: &Caller, call: &Call<'_>, result: &Result<Answer, Error>) {
+    let Some(behind) = &caller.behind else { return };
+    let (budget, refused) = match result {
+        Ok(answer) => (answer.meta.budget.clone(), None),
+        Err(error) => {
+            let refused = error.kind() == Kind::RateLimited;
+            (
+                error.meta().budget.clone(),
+                refused.then(|| error.retry_after()),
+            )
+        }
+    };
+    if budget.is_some() || refused.is_some() {
+        let heard = Heard { budget, refused };
+        behind.budget.heard(Group::of(&call.path), heard).await;
+    }
+}
+
+/// How one attempt went, for metrics and logs.
+struct Attempt<'a> {
+    outcome: &'static str,
+    status: Option<u16>,
+    request_id: Option<&'a str>,
+    error: Option<&'a Error>,
+    elapsed: Option<Duration>,
+}
+
+impl<'a> Attempt<'a> {
+    const fn cached() -> Self {
+        Self {
+            outcome: "cached",
+            status: None,
+            request_id: None,
+            error: None,
+            elapsed: None,
+        }
+    }
+
+    fn refused(error: &'a Error) -> Self {
+        Self {
+            outcome: if error.out_of_budget() {
+                "out_of_budget"
+            } else {
+                error.kind().code()
+            },
+            error: Some(error),
+            ..Self::cached()
+        }
+    }
+
+    fn sent(result: &'a Result<Answer, Error>, elapsed: Duration) -> Self {
+        let (outcome, status, request_id, error) = match result {
+            Ok(answer) => (
+                if answer.status == 304 {
+                    "not_modified"
+                } else {
+                    "ok"
+                },
+                Some(answer.status),
+                answer.meta.request_id.as_deref(),
+                None,
+            ),
+            Err(error) => (
+                error.kind().code(),
+                error.status(),
+                error.request_id(),
+                Some(error),
+            ),
+        };
+        Self {
+            outcome,
+            status,
+            request_id,
+            error,
+            elapsed: Some(elapsed),
+        }
+    }
+}
+
+/// Where an answer would be kept.
+#[derive(Debug)]
+struct Place {
+    cache: Arc<dyn AnswerCache>,
+    key: AnswerKey,
+    immutable: bool,
+}
+
 /// A successful answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
     pub(super) meta: Meta,
+    etag: Option<String>,
+    modified: Option<String>,
+    place: Option<Place>,
+}
+
+impl Answer {
+    /// Keeps the answer, if it may be used again. To be called once it was understood: what is no answer of Bitbucket
+    /// must not be kept for good.
+    pub(super) async fn keep(&self) {
+        let Some(place) = &self.place else { return };
+        if !place.immutable && self.etag.is_none() && self.modified.is_none() {
+            return;
+        }
+        let kept = KeptAnswer {
+            body: self.body.clone(),
+            etag: self.etag.clone(),
+            modified: self.modified.clone(),
+            immutable: place.immutable,
+        };
+        place.cache.keep(place.key, kept).await;
+    }
+
+    /// Whether the answer came with a validator of its own.
+    pub(super) const fn has_etag(&self) -> bool {
+        self.etag.is_some()
+    }
 }
 
 /// One call to make.
@@ -364,6 +588,33 @@ impl<'a> Call<'a> {
         self.follow = false;
         self.repeat = false;
         self
+    }
+
+    /// The number of items asked for per page, if any.
+    pub(super) fn page_size(&self) -> Option<usize> {
+        let found = self.query.iter().find(|(name, _)| *name == "pagelen")?;
+        found.1.parse().ok()
+    }
+
+    /// The same with another number of items per page.
+    pub(super) fn with_page_size(mut self, size: usize) -> Self {
+        self.query.retain(|(name, _)| *name != "pagelen");
+        self.query("pagelen", size.to_string())
+    }
+
+    /// An answer that was kept, as if it had just come.
+    fn kept(&self, kept: &KeptAnswer, meta: Meta) -> Result<Answer, Error> {
+        if kept.body.len() > self.limit {
+            return Err(self.error(Kind::TooLarge, "the answer is longer than asked for"));
+        }
+        Ok(Answer {
+            status: 200,
+            body: kept.body.clone(),
+            meta,
+            etag: None,
+            modified: None,
+            place: None,
+        })
     }
 
     pub(super) fn error(&self, kind: Kind, message: &str) -> Error {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::behind::Refusal;
 use super::json;
 use super::meta::Meta;
 use super::paths::PathError;
@@ -37,7 +38,7 @@ pub enum Kind {
     Conflict,
     /// 410: removed for good.
     Gone,
-    /// 429.
+    /// 429, or not sent because the budget of the credential is spent.
     RateLimited,
     /// 555: the question was too big.
     TooSlow,
@@ -205,6 +206,28 @@ impl Error {
         self.0.path == CREDENTIAL
     }
 
+    /// Nothing was sent: the budget of the credential does not allow it now.
+    pub(super) fn refused(method: &Method, path: &'static str, refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Wait { after, reason } => {
+                let mut error = Self::without_answer(method, path, Kind::RateLimited, reason);
+                error.0.retry_after = Some(*after);
+                error
+            }
+            Refusal::Unavailable => Self::without_answer(
+                method,
+                path,
+                Kind::Busy,
+                "the budget of the connection could not be read",
+            ),
+        }
+    }
+
+    /// The budget did not allow the call, so nothing was sent.
+    pub fn out_of_budget(&self) -> bool {
+        self.0.kind == Kind::RateLimited && self.0.status.is_none()
+    }
+
     pub(super) fn with_meta(mut self, meta: Meta) -> Self {
         self.0.meta = meta;
         self
@@ -225,7 +248,7 @@ impl Error {
     ) -> Self {
         let outcome = match kind {
             Kind::Timeout | Kind::Broken | Kind::Garbage => Outcome::Unknown,
-            Kind::Unreachable | Kind::Resting | Kind::Busy => Outcome::NotSent,
+            Kind::Unreachable | Kind::Resting | Kind::Busy | Kind::RateLimited => Outcome::NotSent,
             _ => Outcome::Forbidden,
         };
         Self(Box::new(Facts {

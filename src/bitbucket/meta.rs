@@ -4,6 +4,7 @@ use chrono::DateTime;
 use reqwest::header::{DATE, HeaderMap};
 
 use crate::kit::clock::Micros;
+use crate::kit::redact::redact_short;
 
 /// What an answer said beside its body. Each part may be missing: only some kinds of credential are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Meta {
     pub skew: Option<i64>,
     /// The budget of this credential (bitbucket.md §4.5).
     pub budget: Option<Budget>,
+    /// Bitbucket's id of the request, at most 100 bytes.
+    pub request_id: Option<String>,
 }
 
 /// How often a credential may call in an hour.
@@ -45,6 +48,7 @@ impl Meta {
                     near: text("x-ratelimit-nearlimit")
                         .is_some_and(|near| near.trim().eq_ignore_ascii_case("true")),
                 }),
+            request_id: text("x-request-id").map(|id| redact_short(id, 100)),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Bitbucket's REST API and webhooks: which paths exist ([`paths`]), how a call is signed ([`auth`])
 //! and sent ([`client`]), how lists are walked ([`page`]), what failures mean ([`error`]), one file
-//! per resource ([`cloud`]), and what Bitbucket sends to us ([`events`]).
+//! per resource ([`cloud`]), what shares the budget, keeps answers and logs calls ([`behind`]), and what
+//! Bitbucket sends to us ([`events`]).
 
 pub mod auth;
+pub mod behind;
 pub mod client;
 pub mod cloud;
 pub mod error;
@@ -15,6 +17,7 @@ pub mod paths;
 pub mod wire;
 
 pub use auth::{Credential, CredentialSource};
+pub use behind::{Behind, Group, Priority};
 pub use client::{CallReport, Client};
 pub use cloud::Cloud;
 pub use error::{Error, Kind};

@@ -144,7 +144,7 @@ impl Client {
                 path: NAME,
                 method: "POST",
                 outcome,
-                elapsed: started.elapsed(),
+                elapsed: Some(started.elapsed()),
             });
         }
         result

@@ -182,6 +182,10 @@ impl Sources {
                 .map(|keys| Secret::new(keys.to_owned())),
             bitbucket_api_url: base_url("bitbucket_api_url", self.or_default("bitbucket_api_url"))?,
             bitbucket_web_url: base_url("bitbucket_web_url", self.or_default("bitbucket_web_url"))?,
+            bitbucket_cache: kib(
+                "bitbucket_cache_kib",
+                self.or_default("bitbucket_cache_kib"),
+            )?,
             app_key,
             egress_allow: list(self.or_default("egress_allow"))
                 .map(str::to_owned)
@@ -236,6 +240,16 @@ fn days(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
         _ => Err(ConfigError::Value(
             key,
             format!("{text:?} must be a number of days from 1 to 3650"),
+        )),
+    }
+}
+
+fn kib(key: &'static str, text: &str) -> Result<u64, ConfigError> {
+    match text.parse::<u32>() {
+        Ok(count) => Ok(u64::from(count) * 1_024),
+        Err(_) => Err(ConfigError::Value(
+            key,
+            format!("{text:?} must be a number of KiB"),
         )),
     }
 }

@@ -30,6 +30,8 @@ pub struct Config {
     pub bitbucket_api_url: Url,
     /// Base URL of Bitbucket's web pages.
     pub bitbucket_web_url: Url,
+    /// Bytes of Bitbucket's answers that are kept for another time; 0 keeps none.
+    pub bitbucket_cache: u64,
     /// Key of the Connect app: `iss` of what we sign.
     pub app_key: String,
     /// Hosts and networks that may be private.

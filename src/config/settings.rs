@@ -59,6 +59,11 @@ pub const SETTINGS: &[Setting] = &[
         "Base URL of Bitbucket's web pages.",
     ),
     setting(
+        "bitbucket_cache_kib",
+        "262144",
+        "KiB of Bitbucket's answers that are kept in the database, so that a commit, diff or file at a hash is asked for once. 0 keeps none.",
+    ),
+    setting(
         "app_key",
         "<public host>.bitbucket",
         "Key of the Connect app. Changing it disconnects existing installs.",

@@ -80,13 +80,13 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts an attempt of a call to Bitbucket.
+    /// Counts an attempt of a call to Bitbucket; `took` is `None` when nothing was sent.
     pub fn call(
         &self,
         path: &'static str,
         method: &'static str,
         outcome: &'static str,
-        took: Duration,
+        took: Option<Duration>,
     ) {
         self.calls
             .get_or_create(&CallLabels {
@@ -95,7 +95,9 @@ impl Metrics {
                 outcome,
             })
             .inc();
-        self.call_seconds.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.call_seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// The counters and the given gauges (`name{labels}`, value), in the OpenMetrics text format.
@@ -131,7 +133,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.request("/o/{org}/errors/", 200);
         metrics.request("/o/{org}/errors/", 200);
-        metrics.call("repository", "GET", "ok", Duration::from_millis(20));
+        metrics.call("repository", "GET", "ok", Some(Duration::from_millis(20)));
+        metrics.call("repository", "GET", "cached", None);
         let text = metrics.render(&[
             ("jobs", &[("state", "dead", 3)]),
             ("queued_writes", &[("", "", 0)]),

@@ -9,5 +9,6 @@ pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
+pub mod pack;
 pub mod redact;
 pub mod web;

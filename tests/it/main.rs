@@ -19,6 +19,7 @@ mod accounts;
 mod bitbucket_judge;
 mod browser_looks;
 mod browser_story;
+mod calls;
 mod check;
 mod cli;
 mod connect_judge;

@@ -255,6 +255,7 @@ scenes! {
             let trouble = s.t.send("PUT", &other_path, token, link(json!(1)), 503).await;
             assert_eq!(trouble["detail"], "Something went wrong while communicating with Bitbucket", "{status}");
             s.bitbucket.clear_faults();
+            s.t.forgive_pauses().await;
         }
         assert_eq!(s.t.get(&format!("/api/0/issues/{other}/integrations/"), token, 200).await[0]["externalIssues"], json!([]));
         let by_hand = s.bitbucket.create_token(&NewToken { workspace: "acme".into(), scopes: vec!["issue:write".into()], expires_in: None }).unwrap();
@@ -374,6 +375,7 @@ scenes! {
             s.t.run_jobs().await;
             assert_eq!(s.tickets_of(id).await[0].state, tickets::TicketStatus::Pending, "not before its time");
             s.time_passes(Duration::from_secs(61)).await;
+            s.t.forgive_pauses().await;
             s.t.run_jobs().await;
             let linked = s.tickets_of(id).await.remove(0);
             assert_eq!((linked.state, linked.ticket_key.as_deref()), (tickets::TicketStatus::Linked, Some(format!("acme/shop#{}", number + 1).as_str())), "{action:?}");
@@ -537,6 +539,7 @@ scenes! {
         s.retry(id, ticket.id, "lacks a permission").await;
         s.fault("PUT", ISSUES, Action::Status { status: 429, retry_after: Some(9), body: None });
         s.retry(id, ticket.id, "Not yet.").await;
+        s.t.forgive_pauses().await;
         s.retry(id, ticket.id, "acme/shop#1 is in step again.").await;
         let issue = s.issues_now().remove(0);
         assert_eq!((issue.state.as_str(), issue.comments.len()), ("resolved", 1), "one comment for all the tries");
@@ -836,6 +839,7 @@ scenes! {
         }
         s.fault("GET", ISSUES, Action::Status { status: 429, retry_after: Some(30), body: None });
         assert_eq!(s.submit(&link, &cookie, &fields("1")).await.0, 503);
+        s.t.forgive_pauses().await;
         assert_eq!(s.submit(&link, &cookie, &fields("#1")).await.0, 303);
         let (status, twice) = s.submit(&link, &cookie, &fields("1")).await;
         assert_eq!(status, 400);

@@ -21,7 +21,7 @@ pub use issues::{Issue, IssueChange, NewIssue};
 pub use refs::Branch;
 pub use source::{ChangedFile, FileSide};
 
-use super::auth::Credential;
+use super::behind::{Behind, Caller, Priority};
 use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
 use super::json;
@@ -29,20 +29,24 @@ use super::page::{Caps, Cursor, Listing, Page};
 
 /// Items per page that we ask for: the most the API gives.
 const PAGE_SIZE: &str = "100";
+/// What a page holds at most when we do not ask for a size (bitbucket.md §3.4, diffstat).
+const USUAL_PAGE: usize = 500;
+/// What we ask for after a 555, in this order.
+const SMALLER_PAGES: [usize; 2] = [25, 10];
 
 /// The API as one credential sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Cloud {
     client: Client,
-    credential: Credential,
+    caller: Caller,
     timeout: Duration,
 }
 
 impl Cloud {
-    pub(super) fn new(client: Client, credential: Credential) -> Self {
+    pub(super) fn new(client: Client, caller: Caller) -> Self {
         Self {
             client,
-            credential,
+            caller,
             timeout: DEFAULT_TIMEOUT,
         }
     }
@@ -54,6 +58,27 @@ impl Cloud {
         self
     }
 
+    /// The same with a shared budget, kept answers and a log.
+    #[must_use]
+    pub fn with_behind(mut self, behind: Behind) -> Self {
+        self.caller.behind = Some(behind);
+        self
+    }
+
+    /// The same for somebody else who waits.
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.caller.priority = priority;
+        self
+    }
+
+    /// The same in the name of a part of the product, for the log.
+    #[must_use]
+    pub fn for_feature(mut self, feature: &'static str) -> Self {
+        self.caller.feature = feature;
+        self
+    }
+
     /// The client behind it, for web addresses.
     pub fn client(&self) -> &Client {
         &self.client
@@ -62,7 +87,7 @@ impl Cloud {
     async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
         let call = call.timeout(self.timeout);
         let url = self.client.url_of(&call)?;
-        self.client.send(&self.credential, &call, url).await
+        self.client.send(&self.caller, &call, url).await
     }
 
     /// One object.
@@ -72,7 +97,9 @@ impl Cloud {
             "the answer is not the object that was asked for",
         );
         let answer = self.send(call).await?;
-        json::read(&answer.body).map_err(|_| garbage)
+        let object = json::read(&answer.body).map_err(|_| garbage)?;
+        answer.keep().await;
+        Ok(object)
     }
 
     /// One page: the first, or the one a cursor names.
@@ -91,13 +118,37 @@ impl Cloud {
             })?,
             None => self.client.url_of(&call)?,
         };
-        let answer = self.client.send(&self.credential, &call, url).await?;
-        Page::parse(&answer.body)
-            .ok_or_else(|| call.error(Kind::Garbage, "the answer is not a page of a list"))
+        let answer = self.client.send(&self.caller, &call, url).await?;
+        let page = Page::parse(&answer.body)
+            .ok_or_else(|| call.error(Kind::Garbage, "the answer is not a page of a list"))?;
+        answer.keep().await;
+        Ok(page)
     }
 
-    /// A list, walked by its `next` links up to the caps.
+    /// A list, walked by its `next` links up to the caps. Where the pages are too big for Bitbucket to make (555),
+    /// the walk begins again with smaller ones: the links of the old walk count in its own pages.
     async fn list<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        caps: Caps,
+    ) -> Result<Listing<T>, Error> {
+        let (mut call, mut caps) = (call, caps);
+        loop {
+            let error = match self.walk(call.clone(), caps).await {
+                Err(error) if error.kind() == Kind::TooSlow => error,
+                other => return other,
+            };
+            let size = call.page_size();
+            let Some(smaller) = smaller_page(size) else {
+                return Err(error);
+            };
+            let ratio = size.unwrap_or(USUAL_PAGE).div_ceil(smaller);
+            caps.pages = caps.pages.saturating_mul(ratio);
+            call = call.with_page_size(smaller);
+        }
+    }
+
+    async fn walk<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
         caps: Caps,
@@ -127,6 +178,15 @@ impl Cloud {
         listing.items.truncate(caps.items);
         Ok(listing)
     }
+}
+
+/// The next smaller page to ask for; `None` when it cannot get smaller (bitbucket.md §4.1).
+fn smaller_page(size: Option<usize>) -> Option<usize> {
+    let size = size.unwrap_or(USUAL_PAGE);
+    SMALLER_PAGES
+        .iter()
+        .copied()
+        .find(|smaller| *smaller < size)
 }
 
 /// User text as a string of Bitbucket's query language. Quotes and backslashes have no documented

@@ -235,9 +235,12 @@ fn ending(delivery: &Prepared, now: Micros) -> Ending {
             took_ms,
         };
     };
-    let dead = forever || delivery.attempts >= MAX_ATTEMPTS;
+    // Whoever waits for the hour's budget has not failed; the number of claims still ends it.
+    let limited = matches!(&delivery.work, Work::Push { push, .. } if push.limited);
+    let dead = forever || (!limited && delivery.attempts >= MAX_ATTEMPTS);
+    let attempts = if limited { 1 } else { delivery.attempts };
     let [byte] = random_bytes::<1>();
-    let wait = wait_after(delivery.attempts, asked, f64::from(byte) / 255.0);
+    let wait = wait_after(attempts, asked, f64::from(byte) / 255.0);
     if dead {
         tracing::error!(delivery = delivery.id.0, error, "a delivery is dead");
     } else {

@@ -34,7 +34,6 @@
 //! keeps the newer value.
 
 pub mod api;
-mod body;
 mod drain;
 mod jobs;
 mod outcome;
@@ -42,6 +41,7 @@ pub mod pages;
 mod store;
 
 use crate::kit::ids::{row_id, text_enum};
+use crate::kit::pack as body;
 
 pub use drain::drain;
 pub use jobs::Retention;

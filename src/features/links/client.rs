@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::{self, Link, Repo};
+use super::store::{self, Link, Repo, SealedCredential};
 use super::token::LinkSource;
 use super::{CredentialKind, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::app::App;
-use crate::bitbucket::{self, Cloud, Credential, Kind, RepoRef};
+use crate::bitbucket::{self, Cloud, Credential, Kind, Priority, RepoRef};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
+use crate::features::calls::{self, BudgetKey};
 use crate::features::installs::{self, SealedInstall};
-use crate::kit::db::DbError;
+use crate::kit::db::{DbError, Lane};
 use crate::kit::jobs::Verdict;
 
 /// What a caller is told to wait when Bitbucket has trouble and did not say how long.
@@ -27,6 +28,15 @@ pub struct Connected {
     pub link: Link,
     /// Signs every call as the link.
     pub cloud: Cloud,
+}
+
+impl Connected {
+    /// The same in the name of a part of the product, for the log of calls.
+    #[must_use]
+    pub fn for_feature(mut self, feature: &'static str) -> Self {
+        self.cloud = self.cloud.for_feature(feature);
+        self
+    }
 }
 
 /// Why something about a link or a repository was not done.
@@ -94,6 +104,12 @@ impl LinkError {
         matches!(self, Self::Upstream(error) if is_temporary(error))
     }
 
+    /// True when too many calls were made: nothing is wrong with this one.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        matches!(self, Self::Upstream(error) if error.kind() == Kind::RateLimited)
+    }
+
     /// How a job ends that met this. `attempt` counts from 1.
     ///
     /// # Errors
@@ -110,6 +126,10 @@ impl LinkError {
             Self::Upstream(error) => {
                 let reason = describe(&error);
                 Ok(match error.verdict(u32::try_from(attempt).unwrap_or(1)) {
+                    // Somebody's hour is spent: that is no fault of this work, and does not count against it.
+                    Retry::Retry(after) if error.kind() == Kind::RateLimited => {
+                        Verdict::Postpone { after, reason }
+                    }
                     Retry::Retry(after) => Verdict::Retry {
                         after: Some(after),
                         reason,
@@ -155,6 +175,7 @@ pub(super) fn describe(error: &bitbucket::Error) -> String {
     let said = match (error.status(), error.message()) {
         (Some(status), "") => format!("Bitbucket answered {status}."),
         (Some(status), message) => format!("Bitbucket answered {status}: {message}."),
+        (None, message) if error.out_of_budget() => format!("Not sent: {message}."),
         (None, _) => String::new(),
     };
     format!("{said} {}", error.advice())
@@ -223,21 +244,44 @@ pub(super) async fn client_for_any_link(
     // A tenant id that moved to another workspace must not act for the old one.
     let install =
         install.filter(|install| install.installation.principal_uuid == link.workspace_uuid);
+    let mut budget = installation_budget(&link);
     let credential = match (link.kind, row) {
         (CredentialKind::ConnectJwt, _) => signature(app, install.as_ref())?,
         (CredentialKind::ConnectBearer, _) if signature(app, install.as_ref())?.is_none() => None,
         (CredentialKind::DataCenter, _) | (_, None) => None,
-        (_, Some(row)) => Some(Credential::Source(Arc::new(LinkSource::new(
-            app, org, &row,
-        )?))),
+        (_, Some(row)) => {
+            let source = LinkSource::new(app, org, &row)?;
+            budget = source.counted_by().map_or(budget, |by| BudgetKey::of(&by));
+            Some(Credential::Source(Arc::new(source)))
+        }
     };
     let Some(credential) = credential else {
         return Err(off(&link));
     };
-    Ok(Connected {
-        link,
-        cloud: app.bitbucket.for_credential(credential),
+    let priority = match app.db.lane() {
+        Lane::Inbound => Priority::Interactive,
+        Lane::Jobs => Priority::Sync,
+    };
+    let cloud = app
+        .bitbucket
+        .for_credential(credential)
+        .with_behind(calls::behind(app, org, link.id.0, budget))
+        .with_priority(priority);
+    Ok(Connected { link, cloud })
+}
+
+/// Bitbucket counts the calls of an installation together, whoever uses it (bitbucket.md §4.5).
+fn installation_budget(link: &Link) -> BudgetKey {
+    BudgetKey::of(&match link.installation_id {
+        Some(installation) => format!("installation {installation}"),
+        None => format!("link {}", link.id),
     })
+}
+
+/// Whose budget the calls of a link are charged to.
+pub(super) fn budget_of(app: &App, link: &Link, row: Option<&SealedCredential>) -> BudgetKey {
+    row.and_then(|row| LinkSource::new(app, link.org_id, row).ok()?.counted_by())
+        .map_or_else(|| installation_budget(link), |by| BudgetKey::of(&by))
 }
 
 fn signature(app: &App, install: Option<&SealedInstall>) -> AppResult<Option<Credential>> {

@@ -79,6 +79,7 @@ pub(super) fn want(
 /// [`LinkError`]; [`LinkError::Off`] for a repository that is not in use.
 pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), LinkError> {
     let (repo, reference, connected) = client_for_repo(app, org, repo_id).await?;
+    let connected = connected.for_feature("hooks");
     let Some(hook) = app
         .db
         .read(move |conn| Ok::<_, LinkError>(store::find_hook(conn, org, repo_id)?))

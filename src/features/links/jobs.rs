@@ -90,7 +90,7 @@ impl Job for EnsureHook {
         match hooks::ensure_hook(&app, self.org, self.repo).await {
             Ok(()) => Ok(Verdict::Done),
             Err(error) => {
-                if attempt.last && error.is_temporary() {
+                if attempt.last && error.is_temporary() && !error.is_limited() {
                     hooks::give_up(&app, self.org, self.repo, &error.to_string()).await?;
                 }
                 error.verdict(attempt.number)
@@ -153,7 +153,9 @@ impl RemoveHook {
         let (RepoStatus::Removed | RepoStatus::Hidden, Some(hook)) = (repo.status, hook) else {
             return Ok(());
         };
-        let connected = client_for_any_link(app, org, self.link).await?;
+        let connected = client_for_any_link(app, org, self.link)
+            .await?
+            .for_feature("hooks");
         let reference = client::reference(&connected.link, &repo)?;
         let deleted = hooks::delete(
             app,

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::client;
 use super::probe::warning;
 use super::repos::{self, FoundRepo};
 use super::store::{self, Hook, Link, Repo, RepoFilter, SealedCredential};
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgAccess, OrgId, Scope, Shell, SignedIn, need};
+use crate::features::calls::{self, Calls};
 use crate::kit::clock::Micros;
 use crate::kit::web::cursor::PageRequest;
 
@@ -242,6 +244,8 @@ fn can_manage<R>(access: &OrgAccess<R>) -> bool {
 #[derive(Debug, Deserialize)]
 pub struct Search {
     search: Option<String>,
+    /// Show only calls of this feature.
+    calls: Option<String>,
 }
 
 /// One connection: its repositories, and a search for more.
@@ -288,8 +292,10 @@ pub async fn detail(
         .iter()
         .map(|repo| repo_part(repo, hooks.get(&repo.id), None))
         .collect();
+    let calls = calls_part(&app, &link, credential.as_ref(), query.calls.clone()).await?;
     let content = json!({
         "connection": ConnectionPart::new(&app, &link, credential.as_ref(), &repos, &hooks),
+        "calls": calls,
         "report": link.last_report(),
         "others": others,
         "sync": progress(&repos, &hooks),
@@ -303,6 +309,21 @@ pub async fn detail(
         "links/detail.html",
         content,
     )
+}
+
+/// The budget now and the recent calls; those of this process that are not written down yet come first.
+async fn calls_part(
+    app: &App,
+    link: &Link,
+    credential: Option<&SealedCredential>,
+    feature: Option<String>,
+) -> AppResult<Calls> {
+    calls::flush(app).await?;
+    let budget = client::budget_of(app, link, credential);
+    let (org, id, now) = (link.org_id, link.id, app.clock.now());
+    app.db
+        .read(move |conn| calls::calls_of(conn, org, id.0, &budget, feature.as_deref(), now))
+        .await
 }
 
 type Results = (Option<Vec<Value>>, Option<String>);

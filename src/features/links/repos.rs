@@ -83,7 +83,9 @@ pub async fn search_repositories(
     link: LinkId,
     text: &str,
 ) -> Result<Vec<FoundRepo>, LinkError> {
-    let connected = client_for_link(app, org, link).await?;
+    let connected = client_for_link(app, org, link)
+        .await?
+        .for_feature("repositories");
     let found = connected
         .cloud
         .search_repositories(&connected.link.workspace_uuid, text, Caps::DEFAULT)
@@ -136,7 +138,9 @@ pub async fn add_repository(
     let reference = RepoRef::from_full_name(identifier.trim()).map_err(|_| {
         LinkError::Invalid("The repository must be named as workspace/repository.".to_owned())
     })?;
-    let connected = client_for_link(app, org, link).await?;
+    let connected = client_for_link(app, org, link)
+        .await?
+        .for_feature("repositories");
     let fetched = connected.cloud.repository(&reference).await;
     remember(app, &connected.link, &fetched).await?;
     let fetched = fetched?;
@@ -422,7 +426,9 @@ pub(super) async fn relink(
     link: LinkId,
     actor: &str,
 ) -> Result<(), LinkError> {
-    let connected = client_for_link(app, org, link).await?;
+    let connected = client_for_link(app, org, link)
+        .await?
+        .for_feature("repositories");
     let reference = match &repo.external_id {
         Some(_) => client::reference(&connected.link, repo)?,
         None => RepoRef::from_full_name(&repo.name).map_err(|_| {

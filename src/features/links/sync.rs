@@ -23,7 +23,9 @@ use crate::kit::db::Tx;
 /// call over all pages, and none when there is nothing to look up.
 pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, LinkError> {
     const UNLINKED_AT_ONCE: i64 = 1_000;
-    let connected = client_for_link(app, org, link).await?;
+    let connected = client_for_link(app, org, link)
+        .await?
+        .for_feature("repositories");
     let (unlinked, own) = app
         .db
         .read(move |conn| {

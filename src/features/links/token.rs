@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::credential::{Access, Stored};
 use super::store::{self, SealedCredential};
@@ -88,6 +89,21 @@ impl LinkSource {
                 stored,
             })),
         })
+    }
+
+    /// What Bitbucket counts the calls of this credential by (bitbucket.md §4.5), secret or not; `None` for a Connect
+    /// installation.
+    pub(super) fn counted_by(&self) -> Option<Zeroizing<String>> {
+        let text = match self.held()?.stored {
+            Stored::OauthCode { key, .. } | Stored::ClientCredentials { key, .. } => {
+                format!("consumer {key}")
+            }
+            Stored::ApiToken { email, .. } => format!("account {}", email.to_lowercase()),
+            Stored::AppPassword { user, .. } => format!("account {}", user.to_lowercase()),
+            Stored::AccessToken { token } => format!("token {}", token.expose()),
+            Stored::ConnectBearer { .. } => return None,
+        };
+        Some(Zeroizing::new(text))
     }
 
     fn held(&self) -> Option<Held> {

@@ -9,7 +9,7 @@ use crate::bitbucket::cloud::Cloud;
 use crate::bitbucket::events::{Change, Push};
 use crate::bitbucket::page::Caps;
 use crate::bitbucket::wire::Commit as WireCommit;
-use crate::bitbucket::{Error, RepoRef};
+use crate::bitbucket::{Error, Kind, RepoRef};
 use crate::error::AppError;
 use crate::features::links::{self, LinkError, Repo};
 use crate::kit::clock::Micros;
@@ -60,6 +60,8 @@ pub struct Gathered {
     pub problem: Option<String>,
     /// How long Bitbucket asked us to wait.
     pub retry_after: Option<Duration>,
+    /// The problem is that too many calls were made; nothing is wrong with the push.
+    pub limited: bool,
     /// Commits are missing for good.
     pub gap: Option<String>,
     /// Bitbucket was asked for commits, which may have taken long.
@@ -217,7 +219,10 @@ impl Gatherer<'_> {
         self.found.asked_bitbucket = true;
         if self.cloud.is_none() {
             match links::client_for_repo(self.app, self.repo.org_id, self.repo.id).await {
-                Ok((_, reference, connected)) => self.cloud = Some((connected.cloud, reference)),
+                Ok((_, reference, connected)) => {
+                    let connected = connected.for_feature("releases");
+                    self.cloud = Some((connected.cloud, reference));
+                }
                 Err(LinkError::App(error)) => return Err(error),
                 // A connection that is switched off is repaired by a person; the delivery is kept for a replay.
                 Err(error) => {
@@ -234,6 +239,7 @@ impl Gatherer<'_> {
         let text = format!("{what}: {error}");
         match error.verdict(1) {
             Verdict::Retry(_) => {
+                self.found.limited |= error.kind() == Kind::RateLimited;
                 self.found.retry_after = self.found.retry_after.max(error.retry_after());
                 self.found.problem = Some(text);
             }

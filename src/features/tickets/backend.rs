@@ -110,6 +110,8 @@ pub enum BackendError {
         after: Option<Duration>,
         /// True when the call may have done its work all the same.
         unknown_fate: bool,
+        /// True when too many calls were made: nothing is wrong with this one.
+        limited: bool,
     },
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn post_now(
         .map_err(TicketError::from)
     {
         Err(TicketError::Refused(text)) => refused(app, ticket, comment.id, &text).await,
-        Err(TicketError::Busy(text, _)) => {
+        Err(TicketError::Busy(text, _) | TicketError::Limited(text, _)) => {
             tracing::info!(ticket = ticket.id.0, text, "a comment is left to its job");
             Ok(())
         }

@@ -182,7 +182,7 @@ pub async fn create(
     }
     match finish_or_wait(app, org.id, ticket.id, Some(opened.backend)).await {
         // The same request again is answered with its ticket, which may still be pending.
-        Err(TicketError::Pending | TicketError::Busy(..)) if known => {
+        Err(TicketError::Pending | TicketError::Busy(..) | TicketError::Limited(..)) if known => {
             find(app, org.id, ticket.id).await
         }
         ended => ended,
@@ -362,7 +362,7 @@ pub(super) async fn finish(
             }
             later => {
                 let text = match later {
-                    TicketError::Busy(text, _) => text.clone(),
+                    TicketError::Busy(text, _) | TicketError::Limited(text, _) => text.clone(),
                     _ => "No answer in time; looking whether the ticket was made.".to_owned(),
                 };
                 release(app, org, id, owner, text).await?;

@@ -161,6 +161,10 @@ pub(super) fn verdict(error: TicketError) -> anyhow::Result<Verdict> {
         TicketError::AlreadyLinked => Verdict::Done,
         TicketError::Pending => again("no answer in time", Some(Duration::from_secs(10))),
         TicketError::Busy(text, seconds) => again(&text, Some(Duration::from_secs(seconds))),
+        TicketError::Limited(reason, seconds) => Verdict::Postpone {
+            after: Duration::from_secs(seconds),
+            reason,
+        },
         TicketError::App(error) => return Err(error.into()),
     })
 }

@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use crate::app::App;
+use crate::bitbucket::Kind;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::features::groups::{Group, GroupId};
@@ -81,6 +82,8 @@ pub enum TicketError {
     Pending,
     /// The other side has trouble and nothing was made; again after these seconds.
     Busy(String, u64),
+    /// Too many calls were made to the other side; again after these seconds, and no failure of this work.
+    Limited(String, u64),
     /// No such link, ticket or group here.
     NotFound,
     /// A failure of ours.
@@ -112,6 +115,12 @@ impl From<LinkError> for TicketError {
             LinkError::App(error) => Self::App(error),
             // Work waits until somebody has re-authorised the connection.
             LinkError::Broken(reason) => Self::Busy(reason, BROKEN_SECS),
+            LinkError::Upstream(error) if error.kind() == Kind::RateLimited => {
+                let wait = error
+                    .retry_after()
+                    .map_or(RETRY_SECS, |after| after.as_secs().max(1));
+                Self::Limited(LinkError::Upstream(error).to_string(), wait)
+            }
             other if other.is_temporary() => Self::Busy(other.to_string(), RETRY_SECS),
             other => Self::Refused(other.to_string()),
         }
@@ -126,10 +135,18 @@ impl From<BackendError> for TicketError {
             BackendError::NotFound => {
                 Self::Refused("There is no such issue in this repository.".into())
             }
-            BackendError::Later { text, after, .. } => Self::Busy(
+            BackendError::Later {
                 text,
-                after.map_or(RETRY_SECS, |after| after.as_secs().max(1)),
-            ),
+                after,
+                limited,
+                ..
+            } => {
+                let wait = after.map_or(RETRY_SECS, |after| after.as_secs().max(1));
+                match limited {
+                    true => Self::Limited(text, wait),
+                    false => Self::Busy(text, wait),
+                }
+            }
         }
     }
 }
@@ -176,11 +193,13 @@ impl From<TicketError> for AppError {
                 "Something went wrong while communicating with Bitbucket. The issue is being created; ask again shortly.",
                 RETRY_SECS,
             ),
-            TicketError::Busy(text, seconds) => Self::unavailable(
-                "Something went wrong while communicating with Bitbucket",
-                seconds,
-            )
-            .caused_by(anyhow::anyhow!(text)),
+            TicketError::Busy(text, seconds) | TicketError::Limited(text, seconds) => {
+                Self::unavailable(
+                    "Something went wrong while communicating with Bitbucket",
+                    seconds,
+                )
+                .caused_by(anyhow::anyhow!(text))
+            }
             TicketError::NotFound => Self::not_found(),
             TicketError::App(error) => error,
         }

@@ -284,7 +284,7 @@ pub async fn retry_submit(
     let exists = matches!(ticket.state, TicketStatus::Linked | TicketStatus::Gone);
     let tried = super::retry(&app, access.org.id, access.group.id, ticket.id).await;
     let tried = match tried {
-        Err(TicketError::Busy(text, _)) if exists => {
+        Err(TicketError::Busy(text, _) | TicketError::Limited(text, _)) if exists => {
             let text = format!("Not yet. {text}");
             return Ok(redirect_with(&app, &to, &Flash::warn(text)));
         }

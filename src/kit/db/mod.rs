@@ -219,6 +219,12 @@ impl Db {
         }
     }
 
+    /// Who waits for the writes of this handle.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// Which database this is.
     #[must_use]
     pub fn url(&self) -> &DatabaseUrl {

@@ -46,6 +46,13 @@ pub enum Verdict {
         /// What happened; no secrets.
         reason: String,
     },
+    /// Not yet: something that is shared is used up. Again after this time; it does not count as an attempt.
+    Postpone {
+        /// From now.
+        after: Duration,
+        /// What it waits for; no secrets.
+        reason: String,
+    },
     /// There is nothing to do any more, and that is fine.
     Drop(String),
     /// It will never work; keep it for a person.

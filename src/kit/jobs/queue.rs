@@ -92,9 +92,21 @@ pub(super) struct Run {
 /// How the runner ends a claimed job.
 #[derive(Debug, Clone)]
 pub(super) enum Ending {
-    Done { note: Option<String> },
-    Again { at: Micros, message: String },
-    Dead { message: String },
+    Done {
+        note: Option<String>,
+    },
+    Again {
+        at: Micros,
+        message: String,
+    },
+    /// Again, as if this run had not been.
+    Later {
+        at: Micros,
+        message: String,
+    },
+    Dead {
+        message: String,
+    },
 }
 
 impl Ending {
@@ -106,6 +118,10 @@ impl Ending {
                 note: note.as_ref().map(clean),
             },
             Self::Again { at, message } => Self::Again {
+                at: *at,
+                message: clean(message),
+            },
+            Self::Later { at, message } => Self::Later {
                 at: *at,
                 message: clean(message),
             },
@@ -271,7 +287,8 @@ pub(super) fn finish(
                 jobs::finished_at.eq(Some(now)),
             ))
             .execute(tx.conn())?,
-        Ending::Again { at, message } => give_back(tx, run, owner, *at, message, now)?,
+        Ending::Again { at, message } => give_back(tx, run, owner, (*at, 0), message, now)?,
+        Ending::Later { at, message } => give_back(tx, run, owner, (*at, 1), message, now)?,
     };
     if changed == 0 {
         return Ok(false);
@@ -280,6 +297,7 @@ pub(super) fn finish(
         Ending::Done { note: None } => return Ok(true),
         Ending::Done { note: Some(note) } => ("dropped", note),
         Ending::Again { message, .. } => ("retry", message),
+        Ending::Later { message, .. } => ("postponed", message),
         Ending::Dead { message } => ("dead", message),
     };
     diesel::sql_query(
@@ -299,7 +317,7 @@ fn give_back(
     tx: &mut Tx<'_>,
     run: Run,
     owner: &str,
-    at: Micros,
+    (at, forgiven): (Micros, i32),
     message: &str,
     now: Micros,
 ) -> QueryResult<usize> {
@@ -308,12 +326,13 @@ fn give_back(
     diesel::sql_query(format!(
         "UPDATE jobs SET state = CASE WHEN {waiting} THEN 'done' ELSE 'ready' END, \
          finished_at = CASE WHEN {waiting} THEN $1 ELSE NULL END, \
-         run_at = $2, last_error = $3, leased_until = NULL, lease_owner = NULL \
-         WHERE id = $4 AND state = 'running' AND lease_owner = $5 AND attempts = $6"
+         run_at = $2, last_error = $3, leased_until = NULL, lease_owner = NULL, attempts = attempts - $4 \
+         WHERE id = $5 AND state = 'running' AND lease_owner = $6 AND attempts = $7"
     ))
     .bind::<BigInt, _>(now)
     .bind::<BigInt, _>(at)
     .bind::<Text, _>(message)
+    .bind::<Integer, _>(forgiven)
     .bind::<BigInt, _>(run.id)
     .bind::<Text, _>(owner)
     .bind::<Integer, _>(run.attempt)

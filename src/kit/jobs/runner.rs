@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::job::{Attempt, Queue, Verdict};
 use super::queue::{self, Claimed, Ending, JobId, Run};
 use super::registry::{Registry, Stop};
-use super::schedule::wait_after;
+use super::schedule::{postponed_for, wait_after};
 use crate::kit::clock::Clock;
 use crate::kit::crypto::token::random_hex;
 use crate::kit::db::{Db, DbError};
@@ -140,7 +140,7 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             .db
             .write(move |tx| {
                 for run in &held {
-                    let ending = Ending::Again {
+                    let ending = Ending::Later {
                         at: now,
                         message: "the server stopped before this was done".into(),
                     };
@@ -436,6 +436,15 @@ impl<S: Clone + Send + Sync + 'static> Runner<S> {
             Verdict::Dead(reason) => {
                 tracing::error!(reason, "job is dead");
                 Ending::Dead { message: reason }
+            }
+            Verdict::Postpone { after, reason } => {
+                let [byte] = crate::kit::crypto::token::random_bytes::<1>();
+                let wait = postponed_for(after, f64::from(byte) / 255.0);
+                tracing::info!(reason, wait_ms = wait.as_millis(), "job is postponed");
+                Ending::Later {
+                    at: self.clock.now().plus(wait),
+                    message: reason,
+                }
             }
             Verdict::Retry { reason, .. } if attempt.last => {
                 tracing::error!(reason, "job is dead: no attempts left");

@@ -19,9 +19,26 @@ pub fn wait_after(attempt: i32, asked: Option<Duration>, jitter: f64) -> Duratio
     asked.map_or(spread, |asked| spread.max(asked.min(MAX_ASKED)))
 }
 
+/// The wait of work that was postponed: what was asked, at least a second and at most an hour, and up to a tenth more,
+/// so that not everybody comes back at once.
+#[must_use]
+pub(super) fn postponed_for(asked: Duration, jitter: f64) -> Duration {
+    let asked = asked.clamp(Duration::from_secs(1), MAX_ASKED);
+    asked + asked.mul_f64(0.1 * jitter.clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_postponed_job_waits_as_asked_and_a_little_more() {
+        let seconds = Duration::from_secs;
+        assert_eq!(postponed_for(seconds(100), 0.0), seconds(100));
+        assert_eq!(postponed_for(seconds(100), 1.0), seconds(110));
+        assert_eq!(postponed_for(Duration::ZERO, 0.0), seconds(1));
+        assert_eq!(postponed_for(seconds(90_000), 0.0), seconds(3_600));
+    }
 
     #[test]
     fn waits_grow_and_stay_within_a_fifth() {

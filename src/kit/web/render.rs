@@ -54,6 +54,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "installs/setup_confirm.html",
     "installs/setup_error.html",
     "links/_repo_row.html",
+    "links/_calls.html",
     "links/_report.html",
     "links/allow.html",
     "links/connect.html",

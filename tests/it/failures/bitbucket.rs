@@ -130,6 +130,7 @@ async fn make_due(t: &TestApp) {
     t.app.db.write(made).await.unwrap();
     // The breaker may want a moment of peace.
     tokio::time::sleep(Duration::from_millis(200)).await;
+    t.forgive_pauses().await;
 }
 
 scenes! {

@@ -294,6 +294,26 @@ async fn hooks_over_time(backend: Backend) {
     links::repair_hook(&t.app, acme.org.id, id, "Olga")
         .await
         .unwrap();
+    // Who is told to wait has not failed, however often.
+    for _ in 0..14 {
+        assert_eq!(hook().await.state, HookState::Pending);
+        t.run_jobs().await;
+        advance(Duration::from_secs(8 * 3_600));
+    }
+    assert!(t.dead_jobs().await.is_empty());
+    bitbucket.clear_faults();
+    t.run_jobs().await;
+    assert_eq!(hook().await.state, HookState::Active);
+
+    let broken = Action::Status {
+        status: 503,
+        retry_after: Some(60),
+        body: None,
+    };
+    bitbucket.add_fault(Fault::always("GET", "/hooks", broken));
+    links::repair_hook(&t.app, acme.org.id, id, "Olga")
+        .await
+        .unwrap();
     for _ in 0..12 {
         assert_eq!(hook().await.state, HookState::Pending);
         t.run_jobs().await;
@@ -301,7 +321,7 @@ async fn hooks_over_time(backend: Backend) {
     }
     let hook = hook().await;
     assert_eq!(
-        (hook.state, hook.last_error.unwrap().contains("429")),
+        (hook.state, hook.last_error.unwrap().contains("503")),
         (HookState::Failed, true)
     );
     let dead = t.dead_jobs().await;

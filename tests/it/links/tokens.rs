@@ -1,22 +1,16 @@
 //! Access tokens: one renewal whoever asks, saved before it is used; what cannot be renewed waits for a person.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bitbucket_sandbox::{ChangeConsumer, Fault, Sandbox};
 use diesel::prelude::*;
 use tracebucket::app::App;
 use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
-use tracebucket::config::Sources;
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::OrgId;
 use tracebucket::features::links::{
     self, CredentialKind, Given, LinkError, LinkId, LinkStatus, NewConnection,
 };
-use tracebucket::kit::clock::Clock;
-use tracebucket::kit::crypto::Sealer;
-use tracebucket::kit::db::{Db, OpenAs};
-use tracebucket::worker;
 
 use super::status;
 use crate::support::world::{allow, bitbucket_and_app, consumer};
@@ -134,32 +128,6 @@ async fn call(app: &App, org: OrgId, link: LinkId) -> Result<(), LinkError> {
     let connected = links::client_for_link(app, org, link).await?;
     connected.cloud.workspace("acme").await?;
     Ok(())
-}
-
-/// The application once more, on the same database: as another process would have it.
-async fn another_app(t: &TestApp) -> App {
-    let config = &t.app.config;
-    let (url, keys) = (
-        config.database_url.expose().to_owned(),
-        config.secret_keys.as_ref().unwrap().expose().to_owned(),
-    );
-    let mut sources = Sources::default();
-    for (key, value) in [
-        ("public_url", config.public_url.to_string()),
-        ("database_url", url.clone()),
-        ("secret_keys", keys.clone()),
-        ("bitbucket_api_url", config.bitbucket_api_url.to_string()),
-        ("bitbucket_web_url", config.bitbucket_web_url.to_string()),
-    ] {
-        sources.set(key, value).unwrap();
-    }
-    let config = sources.into_config(true).unwrap();
-    let db = tokio::task::spawn_blocking(move || {
-        Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers()))).unwrap()
-    })
-    .await
-    .unwrap();
-    App::new(config, db, Clock::system(), Sealer::parse(&keys).unwrap()).unwrap()
 }
 
 async fn fifty_callers(scene: &Scene, apps: &[App]) {
@@ -300,6 +268,6 @@ on_both! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_one_renewal() {
     let scene = Scene::start(Backend::Postgres, None).await;
-    let other = another_app(&scene.t).await;
+    let other = scene.t.another_app().await;
     fifty_callers(&scene, &[scene.t.app.clone(), other]).await;
 }

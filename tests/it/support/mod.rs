@@ -313,6 +313,48 @@ impl TestApp {
             .unwrap()
     }
 
+    /// As if every pause that Bitbucket asked for were over; takes the second for which a process believes in it.
+    pub async fn forgive_pauses(&self) {
+        self.app
+            .db
+            .write(|tx| {
+                let sql = "UPDATE rate_budgets SET paused_until = 0, near_until = 0";
+                Ok::<_, AppError>(diesel::RunQueryDsl::execute(
+                    diesel::sql_query(sql),
+                    tx.conn(),
+                )?)
+            })
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+
+    /// The application once more, on the same database: as another process would have it. For PostgreSQL.
+    pub async fn another_app(&self) -> App {
+        let config = &self.app.config;
+        let (url, keys) = (
+            config.database_url.expose().to_owned(),
+            config.secret_keys.as_ref().unwrap().expose().to_owned(),
+        );
+        let mut sources = Sources::default();
+        for (key, value) in [
+            ("public_url", config.public_url.to_string()),
+            ("database_url", url.clone()),
+            ("secret_keys", keys.clone()),
+            ("bitbucket_api_url", config.bitbucket_api_url.to_string()),
+            ("bitbucket_web_url", config.bitbucket_web_url.to_string()),
+        ] {
+            sources.set(key, value).unwrap();
+        }
+        let config = sources.into_config(true).unwrap();
+        let db = tokio::task::spawn_blocking(move || {
+            Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers()))).unwrap()
+        })
+        .await
+        .unwrap();
+        App::new(config, db, Clock::system(), Sealer::parse(&keys).unwrap()).unwrap()
+    }
+
     /// Ends the application but keeps its data, for another process to go on with.
     pub async fn stop_and_keep_data(mut self) -> tempfile::TempDir {
         self.server.stop(true).await;

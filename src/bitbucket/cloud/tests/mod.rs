@@ -14,13 +14,14 @@ use url::Url;
 use super::*;
 use crate::atlassian::jwt;
 use crate::atlassian::lifecycle::BracedUuid;
-use crate::bitbucket::CallReport;
 use crate::bitbucket::paths::RepoRef;
+use crate::bitbucket::{CallReport, Credential};
 use crate::kit::clock::{Clock, Micros};
 use crate::kit::crypto::Secret;
 use crate::kit::http::test_server::{Answer, TestServer};
 use crate::kit::http::{Egress, EgressConfig};
 
+mod behind;
 mod resources;
 mod transport;
 

@@ -245,6 +245,9 @@ async fn slow_and_strange_answers_are_typed_and_leak_nothing() {
         Answer::silence(),
         Answer::new(200).body(b"<html>login</html>"),
         Answer::json(200, &json!({"no": "page"})),
+        // Pages of every size are too big.
+        Answer::new(555),
+        Answer::new(555),
         Answer::new(555),
         problem(403, "Authorization: Bearer token-of-the-test is not enough"),
     ])

@@ -130,6 +130,7 @@ fn explain_list(error: &Error) -> BackendError {
         text: text.clone(),
         after: error.retry_after(),
         unknown_fate,
+        limited: error.kind() == Kind::RateLimited,
     };
     match error.kind() {
         Kind::Timeout

@@ -86,7 +86,9 @@ async fn open_known(
     full_name: &str,
     known: Option<Repo>,
 ) -> Result<Opened, TicketError> {
-    let connected = links::client_for_link(app, org, link).await?;
+    let connected = links::client_for_link(app, org, link)
+        .await?
+        .for_feature("tickets");
     let known = known.filter(|repo| repo.link_id == Some(link));
     let backend = Arc::new(bitbucket::BitbucketIssues::new(
         app,

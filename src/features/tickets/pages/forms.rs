@@ -539,7 +539,9 @@ pub async fn link_submit(
     .await;
     let (wrong, status) = match linked {
         // Nothing waits for Bitbucket here: the person tries again.
-        Err(TicketError::Busy(text, _)) => (Wrong::form(text), StatusCode::SERVICE_UNAVAILABLE),
+        Err(TicketError::Busy(text, _) | TicketError::Limited(text, _)) => {
+            (Wrong::form(text), StatusCode::SERVICE_UNAVAILABLE)
+        }
         linked => match outcome(&app, &page_of(org, group.id), linked, "linked")? {
             Ok(answer) => return Ok(answer),
             Err(wrong) => (wrong, StatusCode::BAD_REQUEST),
@@ -576,10 +578,12 @@ pub(super) fn outcome(
             ticket.ticket_key.unwrap_or_default()
         ))),
         Err(TicketError::Pending) => pending(),
-        Err(TicketError::Busy(text, _)) => on(Flash::warn(format!(
-            "{} The issue will be created as soon as Bitbucket takes it.",
-            sentence(&text)
-        ))),
+        Err(TicketError::Busy(text, _) | TicketError::Limited(text, _)) => {
+            on(Flash::warn(format!(
+                "{} The issue will be created as soon as Bitbucket takes it.",
+                sentence(&text)
+            )))
+        }
         Err(TicketError::Field(field, text)) => {
             let field = if field == "externalIssue" {
                 "external_issue"

@@ -1,4 +1,4 @@
-//! How bodies rest: one byte that names the codec, then the bytes; nothing at all once their time is over.
+//! How bodies rest in the database: one byte that names the codec, then the bytes; nothing at all once their time is over.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
 /// The stored form of a body.
-pub(super) fn pack(body: &[u8]) -> Vec<u8> {
+pub fn pack(body: &[u8]) -> Vec<u8> {
     let mut packed = lz4_flex::compress_prepend_size(body);
     if packed.len() < body.len() {
         packed.insert(0, LZ4);
@@ -19,7 +19,7 @@ pub(super) fn pack(body: &[u8]) -> Vec<u8> {
 }
 
 /// The body of a stored form; `None` when it was removed, cannot be read, or would be longer than `limit` bytes.
-pub(super) fn unpack(stored: &[u8], limit: usize) -> Option<Cow<'_, [u8]>> {
+pub fn unpack(stored: &[u8], limit: usize) -> Option<Cow<'_, [u8]>> {
     match stored.split_first()? {
         (&PLAIN, plain) if plain.len() <= limit => Some(Cow::Borrowed(plain)),
         (&LZ4, packed) => {
