@@ -72,6 +72,7 @@ routes! {
 
     // Webhooks of Bitbucket
     "/extensions/bitbucket/organizations/{organization_id}/webhook/" => { post: deliveries::api::webhook },
+    "/extensions/bitbucket-server/webhook/{organization_id}/{link}/" => { post: deliveries::api::server_webhook },
 
     // Connections and repositories
     "/o/{org}/connections/" => { get: links::pages::list },

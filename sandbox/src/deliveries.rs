@@ -227,7 +227,16 @@ impl Core {
     /// Hands a push to the hooks of both kinds of server.
     pub(crate) fn fire_push(self: &Arc<Self>, repository: &Repository, pushed: Pushed) {
         self.fire("repo:push", repository, pushed.cloud);
-        let event = "repo:refs_changed";
+        self.fire_server("repo:refs_changed", repository, &pushed.data_center);
+    }
+
+    /// Hands an event to the active hooks of Data Center that listen to it.
+    pub(crate) fn fire_server(
+        self: &Arc<Self>,
+        event: &str,
+        repository: &Repository,
+        body: &Value,
+    ) {
         let hooks = self.store.read(|state| {
             let listening = state.dc_hooks.iter().filter(|hook| {
                 hook.repository == repository.uuid
@@ -242,7 +251,7 @@ impl Core {
             };
             listening.map(target).collect::<Vec<_>>()
         });
-        self.queue(event, repository, &pushed.data_center, hooks);
+        self.queue(event, repository, body, hooks);
     }
 
     fn queue(

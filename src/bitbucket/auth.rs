@@ -37,6 +37,8 @@ pub enum Credential {
         /// Token or password.
         password: Secret,
     },
+    /// None: for the few things that are told to everybody, such as which server this is.
+    Nobody,
     /// One of the above, to be asked for before each call.
     Source(Arc<dyn CredentialSource>),
 }
@@ -85,6 +87,7 @@ impl Credential {
             Self::Bearer(token) if token.expose().is_empty() => return Err(CredentialError),
             Self::Bearer(token) => format!("Bearer {}", token.expose()),
             Self::Basic { user, password } => basic(user, password)?,
+            Self::Nobody => return Ok(()),
             Self::Source(_) => return Err(CredentialError),
         });
         let mut value = HeaderValue::from_str(&text).map_err(|_| CredentialError)?;

@@ -18,6 +18,7 @@ use super::behind::{
     AnswerCache, AnswerKey, CallRecord, Caller, Group, Heard, KeptAnswer, Refusal, is_immutable,
 };
 use super::cloud::Cloud;
+use super::datacenter::DataCenter;
 use super::error::{Error, Kind};
 use super::meta::Meta;
 use super::paths::{API_PREFIX, BitbucketApiPath};
@@ -58,7 +59,7 @@ type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 #[derive(Clone)]
 pub struct Client {
     pub(super) egress: Egress,
-    base: Url,
+    pub(super) base: Url,
     pub(super) web: Url,
     pub(super) clock: Clock,
     pub(super) observer: Option<Observer>,
@@ -87,6 +88,23 @@ impl Client {
     /// Typed calls made with one credential.
     pub fn for_credential(&self, credential: Credential) -> Cloud {
         Cloud::new(self.clone(), Caller::plain(credential))
+    }
+
+    /// Typed calls to a Data Center server at `base` (with its context path), through a door of its own when it has
+    /// certificates of its own.
+    pub fn for_server(
+        &self,
+        egress: Option<Egress>,
+        base: Url,
+        credential: Credential,
+    ) -> DataCenter {
+        let client = Self {
+            egress: egress.unwrap_or_else(|| self.egress.clone()),
+            web: base.clone(),
+            base,
+            ..self.clone()
+        };
+        DataCenter::new(client, Caller::plain(credential))
     }
 
     /// Page of a repository, by its full name.
@@ -151,7 +169,7 @@ impl Client {
             .filter(|_| call.method == Method::GET && call.follow)
             .map(|cache| Place {
                 cache: Arc::clone(cache),
-                key: AnswerKey::of(&call.method, &url, call.raw),
+                key: AnswerKey::of(&call.method, &url, call.accept),
                 immutable: is_immutable(&call.path),
             });
         let known = match &place {
@@ -307,7 +325,7 @@ impl Client {
             .egress
             .request(call.method.clone(), url.clone())
             .timeout(left);
-        builder = builder.header(ACCEPT, if call.raw { "*/*" } else { "application/json" });
+        builder = builder.header(ACCEPT, call.accept);
         if let Some(body) = &call.body {
             builder = builder.json(body);
         }
@@ -539,7 +557,7 @@ pub(super) struct Call<'a> {
     limit: usize,
     follow: bool,
     repeat: bool,
-    raw: bool,
+    accept: &'static str,
 }
 
 impl<'a> Call<'a> {
@@ -553,7 +571,7 @@ impl<'a> Call<'a> {
             limit: MAX_JSON,
             follow: true,
             repeat: true,
-            raw: false,
+            accept: "application/json",
         }
     }
 
@@ -579,7 +597,13 @@ impl<'a> Call<'a> {
     /// Raw bytes of at most `limit` instead of JSON.
     pub(super) fn raw(mut self, limit: usize) -> Self {
         self.limit = limit;
-        self.raw = true;
+        self.accept = "*/*";
+        self
+    }
+
+    /// In this media type, where the service has several.
+    pub(super) fn accept(mut self, media: &'static str) -> Self {
+        self.accept = media;
         self
     }
 

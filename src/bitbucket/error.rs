@@ -278,6 +278,10 @@ impl Error {
         let said = Said::read(body);
         let mut error = Self::without_answer(method, path, Kind::of_status(status), &said.message);
         error.0.status = Some(status);
+        // Data Center says 401 also to somebody it knows who may not do this (bitbucket.md §7).
+        if status == 401 && said.not_permitted {
+            error.0.kind = Kind::Forbidden;
+        }
         error.0.outcome = Outcome::Status(status);
         error.0.request_id = request_id
             .map(str::to_owned)
@@ -465,6 +469,8 @@ struct Said {
     fields: Vec<(String, String)>,
     id: Option<String>,
     announcement: Option<String>,
+    /// The caller is known and may not do this.
+    not_permitted: bool,
 }
 
 impl Said {
@@ -501,12 +507,28 @@ impl Said {
             .map(|(name, problem)| (name.clone(), first_text(problem).to_owned()))
             .collect();
         message.extend(fields.iter().map(|(name, text)| format!("{name}: {text}")));
+        // Data Center: `{"errors": [{"context", "message", "exceptionName"}]}` (bitbucket.md §7).
+        let listed = value.pointer("/errors").and_then(Value::as_array);
+        let mut not_permitted = false;
+        for error in listed.into_iter().flatten().take(MAX_FIELDS) {
+            let part = |name: &str| error.get(name).and_then(Value::as_str);
+            not_permitted |=
+                part("exceptionName").is_some_and(|name| name.ends_with(".AuthorisationException"));
+            match (part("context"), part("message")) {
+                (Some(context), Some(text)) if !context.is_empty() => {
+                    message.push(format!("{context}: {text}"));
+                }
+                (_, Some(text)) => message.push(text.to_owned()),
+                _ => {}
+            }
+        }
         let some = |found: &str| (!found.is_empty()).then(|| found.to_owned());
         Self {
             message: message.join("; "),
             fields,
             id: some(text("/error/id")),
             announcement: some(text("/error/data/announcement_url")),
+            not_permitted,
         }
     }
 }

@@ -83,7 +83,7 @@ pub fn peek_repository_uuid(body: &[u8]) -> Result<String, EventError> {
 
 /// An object in UTF-8. Serde would fill a struct from an array too, by position, and would not look
 /// at the bytes of fields that it skips.
-fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, EventError> {
     let text = std::str::from_utf8(body).map_err(|_| EventError::NotJson)?;
     if !text.trim_start().starts_with('{') {
         return Err(EventError::NotJson);
@@ -112,6 +112,15 @@ struct PushBody {
 }
 
 impl Push {
+    /// A push of a host with other words for it.
+    pub(super) fn of(actor: Account, repository: Repository, changes: Vec<Change>) -> Self {
+        Self {
+            actor: Some(actor),
+            repository,
+            push: PushBody { changes },
+        }
+    }
+
     /// One item per branch or tag that moved.
     pub fn changes(&self) -> &[Change] {
         &self.push.changes
@@ -218,6 +227,15 @@ pub struct OldNew {
 }
 
 impl RepoUpdated {
+    /// A change of a repository at a host with other words for it.
+    pub(super) fn of(actor: Account, repository: Repository) -> Self {
+        Self {
+            actor: Some(actor),
+            repository,
+            changes: RepoChanges::default(),
+        }
+    }
+
     /// The change of `workspace/slug`, if it was renamed or moved.
     pub fn full_name_change(&self) -> Option<&OldNew> {
         self.changes.full_name.as_ref()

@@ -15,6 +15,8 @@ pub struct Meta {
     pub needed: Option<Vec<String>>,
     /// Their clock minus ours, in seconds.
     pub skew: Option<i64>,
+    /// Name of the person, which Data Center tells with every answer.
+    pub user: Option<String>,
     /// The budget of this credential (bitbucket.md §4.5).
     pub budget: Option<Budget>,
     /// Bitbucket's id of the request, at most 100 bytes.
@@ -40,6 +42,7 @@ impl Meta {
             scopes: text("x-oauth-scopes").map(scopes),
             needed: text("x-accepted-oauth-scopes").map(scopes),
             skew: date.map(|date| date.timestamp().saturating_sub(now.secs())),
+            user: text("x-ausername").map(str::to_owned),
             budget: text("x-ratelimit-limit")
                 .and_then(|limit| limit.trim().parse().ok())
                 .map(|limit| Budget {

@@ -58,6 +58,20 @@ pub struct Listing<T> {
     pub next: Option<Cursor>,
 }
 
+impl<T> Listing<T> {
+    /// The same list of something else; items without an answer count as skipped.
+    pub(super) fn keep<U>(self, show: impl FnMut(T) -> Option<U>) -> Listing<U> {
+        let total = self.items.len();
+        let items: Vec<U> = self.items.into_iter().filter_map(show).collect();
+        Listing {
+            skipped: self.skipped + total - items.len(),
+            items,
+            complete: self.complete,
+            next: self.next,
+        }
+    }
+}
+
 /// The envelope. Only `values` and `next` are promised by the API.
 #[derive(Debug, Default, Deserialize)]
 struct Envelope {

@@ -15,7 +15,7 @@ use crate::atlassian::lifecycle::BracedUuid;
 mod encode;
 mod operation;
 mod route;
-mod rows;
+pub(in crate::bitbucket) mod rows;
 
 pub use encode::Rule;
 pub use operation::{Deprecation, Operation, Resource, Surface};
@@ -89,7 +89,8 @@ const NOT_A_REPOSITORY: PathError = PathError::Invalid {
     expected: "`workspace/slug`, each a segment of a path",
 };
 
-/// A repository as paths name it: `workspace/slug`, or by uuid, which survives renames.
+/// A repository as paths name it: `workspace/slug`, or by uuid, which survives renames; on Data Center
+/// `PROJECT/slug`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RepoRef {
     workspace: String,
@@ -185,6 +186,12 @@ pub enum BitbucketApiPath<'a> {
     Issue { repo: &'a RepoRef, issue_id: u64 },
     /// Comments of an issue.
     IssueComments { repo: &'a RepoRef, issue_id: u64 },
+    /// Any row of the table. `repo` fills the placeholders of its repository, `more` all others.
+    Row {
+        row: &'static Resource,
+        repo: Option<&'a RepoRef>,
+        more: &'a [(&'static str, &'a str)],
+    },
 }
 
 impl<'a> BitbucketApiPath<'a> {
@@ -211,6 +218,7 @@ impl<'a> BitbucketApiPath<'a> {
             Self::Issues { .. } => &issues::ISSUES,
             Self::Issue { .. } => &issues::ISSUE,
             Self::IssueComments { .. } => &issues::ISSUE_COMMENTS,
+            Self::Row { row, .. } => row,
         }
     }
 
@@ -232,8 +240,12 @@ impl<'a> BitbucketApiPath<'a> {
     fn params(&self) -> Vec<(&'static str, Cow<'a, str>)> {
         let mut params = Vec::with_capacity(4);
         if let Some(repo) = self.repo() {
-            params.push(("workspace", Cow::Borrowed(repo.workspace())));
-            params.push(("repo_slug", Cow::Borrowed(repo.repo())));
+            let (owner, slug) = match self.row().surface() {
+                Surface::Cloud => ("workspace", "repo_slug"),
+                Surface::DataCenter => ("projectKey", "repositorySlug"),
+            };
+            params.push((owner, Cow::Borrowed(repo.workspace())));
+            params.push((slug, Cow::Borrowed(repo.repo())));
         }
         match *self {
             Self::Workspace { workspace }
@@ -252,6 +264,12 @@ impl<'a> BitbucketApiPath<'a> {
             }
             Self::Issue { issue_id, .. } | Self::IssueComments { issue_id, .. } => {
                 params.push(("issue_id", issue_id.to_string().into()));
+            }
+            Self::Row { more, .. } => {
+                params.extend(
+                    more.iter()
+                        .map(|(name, value)| (*name, Cow::Borrowed(*value))),
+                );
             }
             Self::Addons
             | Self::CurrentUser
@@ -273,6 +291,7 @@ impl<'a> BitbucketApiPath<'a> {
             | Self::Workspace { .. }
             | Self::WorkspaceHooks { .. }
             | Self::Repositories { .. } => None,
+            Self::Row { repo, .. } => *repo,
             Self::Repository { repo }
             | Self::RepositoryHooks { repo }
             | Self::RepositoryHook { repo, .. }

@@ -194,7 +194,12 @@ async fn connect(t: &TestApp, bitbucket: &Sandbox, org: OrgId) -> (LinkId, Strin
 }
 
 async fn cloud(app: &App, org: OrgId, link: LinkId) -> Cloud {
-    links::client_for_link(app, org, link).await.unwrap().cloud
+    links::client_for_link(app, org, link)
+        .await
+        .unwrap()
+        .cloud()
+        .unwrap()
+        .clone()
 }
 
 fn repo() -> RepoRef {

@@ -23,6 +23,7 @@ mod calls;
 mod check;
 mod cli;
 mod connect_judge;
+mod datacenter;
 mod deliveries;
 mod failures;
 mod groups;

@@ -30,10 +30,29 @@ pub(super) async fn list(dc: Dc) -> Outcome {
     {
         return dc.list(&[], |_: &Value| Value::Null);
     }
+    if let (Some(path), "true") = (&path, dc.param("followRenames").as_str()) {
+        return followed(&dc, &repository, &until, path).await;
+    }
     let mut range = range(&dc, &repository, &since, &until).await?;
     range.merges = merges;
     range.path = path;
     show(&dc, &repository, &range).await
+}
+
+/// Commits that changed one file, over its renames.
+async fn followed(dc: &Dc, repository: &Repository, until: &str, path: &str) -> Outcome {
+    let hash = dc.resolve(repository, until).await?;
+    let dir = dc.git_dir(repository);
+    let steps = log::file_history(&dir, &hash, path, true).await?;
+    let hashes: Vec<String> = steps.into_iter().map(|step| step.hash).collect();
+    let commits = log::exactly(&dir, &hashes).await?;
+    let page = dc.page()?;
+    let values: Vec<Value> = dc.core.store.read(|state| {
+        let here = commits.iter().skip(page.start).take(page.limit);
+        here.map(|c| wire::commit(&dc.core, state, c)).collect()
+    });
+    let more = page.start + values.len() < commits.len();
+    Ok(Reply::json(200, &dc.envelope(page, values, more)))
 }
 
 /// `compare/commits`: what `from` has and `to` has not.

@@ -52,6 +52,32 @@ pub(crate) async fn refs_changed(
     }))
 }
 
+/// `pr:*`: nobody opened it, but it looks like it.
+pub(crate) fn pull_request(core: &Core, repository: &Repository, event: &str, id: u64) -> Value {
+    core.store.read(|state| {
+        let shown = wire::repository(core, state, repository);
+        let side = |name: &str| {
+            json!({
+                "id": format!("refs/heads/{name}"), "displayId": name, "latestCommit": ZERO,
+                "type": "BRANCH", "repository": shown,
+            })
+        };
+        let actor = state.workspace(&repository.workspace);
+        let actor = actor
+            .and_then(|w| state.user(&w.owner))
+            .map(|u| wire::user(core, u));
+        json!({
+            "eventKey": event,
+            "date": core.clock.now().format("%Y-%m-%dT%H:%M:%S%z").to_string(),
+            "actor": actor,
+            "pullRequest": {
+                "id": id, "version": 0, "title": "A change", "state": "OPEN", "open": true,
+                "closed": false, "fromRef": side("change"), "toRef": side("main"),
+            },
+        })
+    })
+}
+
 fn change(old: Option<&Ref>, new: Option<&Ref>) -> Option<Value> {
     let named = new.or(old)?;
     let kind = match (old, new) {

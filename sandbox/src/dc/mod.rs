@@ -2,6 +2,7 @@
 //! A workspace is a project; its key is the slug in upper case.
 
 mod auth;
+mod builds;
 mod commits;
 mod diffs;
 pub(crate) mod events;

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Dc, commits, diffs, files, hooks, projects, refs};
+use super::{Dc, builds, commits, diffs, files, hooks, projects, refs};
 use crate::reply::Outcome;
 
 /// Who may call an operation.
@@ -63,6 +63,7 @@ const DIFF: &[&str] = &[
     "filter",
 ];
 const AT: &[&str] = &["at"];
+const KEY: &[&str] = &["key"];
 const FILES: &[&str] = &["at", "start", "limit"];
 const BROWSE: &[&str] = &["at", "type", "blame", "noContent", "size", "start", "limit"];
 const BRANCHES: &[&str] = &[
@@ -116,6 +117,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "projects/{project}/repos/{repo}/commits/{commit}/diff" Signed DIFF => diffs::diff;
     GET "projects/{project}/repos/{repo}/commits/{commit}/diff/{*path}" Signed DIFF => diffs::diff;
     GET "projects/{project}/repos/{repo}/commits/{commit}/pull-requests" Signed PAGED => projects::no_pull_requests;
+    GET "projects/{project}/repos/{repo}/commits/{commit}/builds" Signed KEY => builds::get;
+    POST "projects/{project}/repos/{repo}/commits/{commit}/builds" Signed NONE => builds::set;
     GET "projects/{project}/repos/{repo}/compare/changes" Signed COMPARE => diffs::compare;
     GET "projects/{project}/repos/{repo}/compare/commits" Signed COMPARE => commits::compare;
 

@@ -24,3 +24,16 @@ pub struct DcHook {
     /// Milliseconds since 1970.
     pub updated: i64,
 }
+
+/// A build status of Data Center.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DcBuild {
+    /// Uuid of the repository.
+    pub repository: String,
+    /// Full hash.
+    pub commit: String,
+    /// Names the build.
+    pub key: String,
+    /// As it was sent.
+    pub body: serde_json::Value,
+}

@@ -12,7 +12,7 @@ pub(crate) use bulk::derived_uuid;
 pub use credentials::{
     Code, Consumer, Credential, CredentialKind, Member, Permission, Reach, RefreshToken, Role,
 };
-pub use data_center::DcHook;
+pub use data_center::{DcBuild, DcHook};
 pub use issue::{Comment, Issue, KINDS, PRIORITIES, STATES};
 pub use secret::Secret;
 pub use state::{App, Hook, Install, Repository, State, Subject, Token, Tracker, User, Workspace};

@@ -222,6 +222,8 @@ pub struct State {
     pub dc_hooks: Vec<super::DcHook>,
     /// Last id of those.
     pub last_dc_hook: u64,
+    /// Build statuses of Data Center.
+    pub dc_builds: Vec<super::DcBuild>,
     /// Whether app passwords work, as on compatible servers.
     pub app_passwords: bool,
 }

@@ -5,6 +5,7 @@ mod access;
 mod comments;
 mod commits;
 mod hooks;
+mod host;
 mod issues;
 mod refs;
 mod repositories;
@@ -17,6 +18,8 @@ use serde::de::DeserializeOwned;
 
 pub use comments::Comment;
 pub use hooks::{Hook, HookSpec};
+pub(crate) use host::CAPABILITIES;
+pub use host::CloudHost;
 pub use issues::{Issue, IssueChange, NewIssue};
 pub use refs::Branch;
 pub use source::{ChangedFile, FileSide};
@@ -77,6 +80,10 @@ impl Cloud {
     pub fn for_feature(mut self, feature: &'static str) -> Self {
         self.caller.feature = feature;
         self
+    }
+
+    pub(super) fn caller_mut(&mut self) -> &mut Caller {
+        &mut self.caller
     }
 
     /// The client behind it, for web addresses.

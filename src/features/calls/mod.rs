@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::bitbucket::Behind;
-use crate::bitbucket::behind::AnswerCache;
+use crate::bitbucket::behind::{AnswerCache, Uncounted};
 use crate::features::accounts::OrgId;
 use crate::kit::crypto::sha256;
 
@@ -48,10 +48,19 @@ impl BudgetKey {
 /// What the calls of one connection have behind them. `link` is the row id of the connection.
 #[must_use]
 pub fn behind(app: &App, org: OrgId, link: i64, budget: BudgetKey) -> Behind {
+    Behind {
+        budget: Arc::new(budget::LinkBudget::new(app, budget)),
+        ..behind_server(app, org, link)
+    }
+}
+
+/// The same for a connection to Data Center, whose calls nobody counts.
+#[must_use]
+pub fn behind_server(app: &App, org: OrgId, link: i64) -> Behind {
     let cache: Option<Arc<dyn AnswerCache>> = (app.config.bitbucket_cache > 0)
         .then(|| Arc::new(cache::LinkCache::new(app, org, link)) as Arc<dyn AnswerCache>);
     Behind {
-        budget: Arc::new(budget::LinkBudget::new(app, budget)),
+        budget: Arc::new(Uncounted),
         cache,
         log: Arc::new(log::LinkLog::new(app, org, link)),
     }

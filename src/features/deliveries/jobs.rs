@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::api::BODY_LIMIT;
 use super::outcome::Outcome;
 use super::store::{self, Claimed, Ending};
-use super::{DeliveryId, DeliveryState, body};
+use super::{DeliveryId, DeliveryState, Source, body};
 use crate::app::App;
+use crate::bitbucket::datacenter;
 use crate::bitbucket::events::Event;
 use crate::error::AppError;
 use crate::features::accounts;
@@ -121,7 +122,11 @@ async fn understand(
             forever: true,
         });
     };
-    let Ok(event) = Event::parse(&delivery.event_key, &bytes) else {
+    let event = match delivery.source {
+        Source::BitbucketCloud => Event::parse(&delivery.event_key, &bytes),
+        Source::BitbucketDataCenter => datacenter::events::parse(&delivery.event_key, &bytes),
+    };
+    let Ok(event) = event else {
         return Ok(Work::Failed {
             reason: "the payload is not a JSON object".to_owned(),
             forever: true,

@@ -29,6 +29,11 @@
 //! signature is checked before the event key; a payload without `repository.uuid` is refused and not a crash;
 //! a repeated delivery is recognised.
 //!
+//! `POST /extensions/bitbucket-server/webhook/{id}/{connection}/` is the door for Data Center: the same table, with
+//! `repository.id` in place of the uuid, `X-Request-Id` in place of `X-Request-UUID`, and 200 for the ping
+//! (`diagnostics:ping`), which names no repository and so cannot be verified; nothing is stored of it. The repository
+//! is known by its number and by the server of the connection, and so has its own secret here too.
+//!
 //! Deliveries of one repository start in the order of their arrival and never overlap. One that failed waits for
 //! its retry without holding up the others: everything that a delivery writes is either the same in any order or
 //! keeps the newer value.
@@ -56,6 +61,8 @@ text_enum! {
     Source {
         /// A webhook of Bitbucket Cloud.
         BitbucketCloud = "bitbucket_cloud",
+        /// A webhook of Bitbucket Data Center.
+        BitbucketDataCenter = "bitbucket_data_center",
     }
 }
 
@@ -73,5 +80,12 @@ text_enum! {
     }
 }
 
-/// Event keys that the worker does something with.
-const USED_EVENTS: &[&str] = &["repo:push", "repo:updated", "repo:deleted"];
+impl Source {
+    /// Event keys that the worker does something with.
+    const fn used_events(self) -> &'static [&'static str] {
+        match self {
+            Self::BitbucketCloud => &["repo:push", "repo:updated", "repo:deleted"],
+            Self::BitbucketDataCenter => &["repo:refs_changed", "repo:modified"],
+        }
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::api::BODY_LIMIT;
 use super::outcome::Outcome;
 use super::store::{self, Filter, From, Line};
-use super::{DeliveryId, DeliveryState, USED_EVENTS, body};
+use super::{DeliveryId, DeliveryState, Source, body};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
@@ -135,7 +135,10 @@ pub async fn list(
             .map(|name| json!({"value": name, "label": name}))
             .collect::<Vec<_>>()
     };
-    let mut events: Vec<&str> = USED_EVENTS.to_vec();
+    let mut events: Vec<&str> = Source::ALL
+        .iter()
+        .flat_map(|source| source.used_events().iter().copied())
+        .collect();
     events.push("pullrequest:fulfilled");
     let content = json!({
         "tabs": tabs(&found.counts, filters.state()),

@@ -100,6 +100,7 @@ pub(super) struct Claimed {
     pub(super) id: DeliveryId,
     pub(super) org_id: OrgId,
     pub(super) repo_id: RepoId,
+    pub(super) source: Source,
     pub(super) event_key: String,
     pub(super) body: Vec<u8>,
     pub(super) received_at: Micros,

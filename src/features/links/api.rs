@@ -9,7 +9,10 @@ use super::client::LinkError;
 use super::repos::{self, HookStart, MAX_NAME, RepoChange};
 use super::store::{self, Link, RepoFilter};
 use super::wire::{FEATURES, directory_entry, org_integration_object, repository_object};
-use super::{LinkId, LinkStatus, PROVIDER, REPO_PROVIDER, RepoId, RepoStatus, disconnect};
+use super::{
+    LinkId, LinkStatus, PROVIDER, REPO_PROVIDER, RepoId, RepoStatus, SERVER_PROVIDER,
+    SERVER_REPO_PROVIDER, disconnect,
+};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgAccess, OrgId, need};
@@ -94,17 +97,16 @@ pub async fn list(
     let (query, org) = (Query::of(&req), access.org.id);
     let request = query.page()?;
     let mut features = query.all("features").peekable();
-    let fits = query
-        .get("provider_key")
-        .is_none_or(|key| key.is_empty() || key == PROVIDER)
-        && (features.peek().is_none() || features.any(|feature| FEATURES.contains(&feature)));
-    let links = if fits {
+    let key = query.get("provider_key").unwrap_or_default().to_owned();
+    let fits = features.peek().is_none() || features.any(|feature| FEATURES.contains(&feature));
+    let mut links = if fits {
         app.db
             .read(move |conn| Ok::<_, AppError>(store::list_links(conn, org)?))
             .await?
     } else {
         Vec::new()
     };
+    links.retain(|link| key.is_empty() || link.kind.provider() == key);
     let hits = i64::try_from(links.len()).unwrap_or(i64::MAX);
     let with_config = query.flag("includeConfig").unwrap_or(true);
     let skip = usize::try_from(request.sql_offset()).unwrap_or(usize::MAX);
@@ -309,7 +311,13 @@ pub async fn add_repo(
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    if text("provider").is_none_or(|provider| provider != REPO_PROVIDER && provider != PROVIDER) {
+    let known = [
+        REPO_PROVIDER,
+        PROVIDER,
+        SERVER_REPO_PROVIDER,
+        SERVER_PROVIDER,
+    ];
+    if text("provider").is_none_or(|provider| !known.contains(&provider.as_str())) {
         return Err(
             AppError::invalid("Unknown provider").with_body(json!({ "error_type": "validation" }))
         );

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::features::{FeatureState, diff};
 use super::{CredentialKind, client};
 use crate::bitbucket::cloud::{HookSpec, IssueChange, NewIssue};
-use crate::bitbucket::{Cloud, Error, Kind, Meta, RepoRef};
+use crate::bitbucket::{Cloud, Error, Host, Kind, Meta, RepoRef};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::{Secret, random_hex};
 
@@ -67,6 +67,8 @@ pub struct Step {
 /// What was asked for when Bitbucket refused: the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
+    /// Which server this is, of Data Center.
+    Server,
     /// `GET /user`.
     Account,
     /// The workspace.
@@ -84,6 +86,7 @@ pub enum Asked {
 pub fn advice(kind: CredentialKind, asked: Asked, error: &Error) -> &'static str {
     use CredentialKind as K;
     match (error.kind(), kind, asked) {
+        (found, K::DataCenter, _) => server_advice(found, asked, error),
         (Kind::Unauthorized, K::ApiToken, _) => {
             "Use the e-mail of the Atlassian account, not the Bitbucket user name; make the token with “Create API token with scopes” for Bitbucket; look whether it was revoked or has expired."
         }
@@ -150,7 +153,43 @@ pub fn advice(kind: CredentialKind, asked: Asked, error: &Error) -> &'static str
     }
 }
 
-fn step(name: &str, state: &str, text: impl Into<String>) -> Step {
+/// The same for Data Center (bitbucket.md §7).
+fn server_advice(found: Kind, asked: Asked, error: &Error) -> &'static str {
+    const NOT_BITBUCKET: &str = "This is not the base URL of a Bitbucket Data Center server. Take it from Administration → Server settings, with the context path if there is one.";
+    match (found, asked) {
+        (Kind::Unauthorized, _) => {
+            "Bitbucket does not know this HTTP access token: copy it again without blanks, or look whether it was revoked or has expired."
+        }
+        (Kind::Forbidden, Asked::Hook) => {
+            "Only admins of a repository may register webhooks. Make a token with repository admin, of an account that is an admin of the repository."
+        }
+        (Kind::Forbidden, _) => {
+            "The token or its account may not do this. Give the account access to the repositories, and make a token with repository read at least."
+        }
+        (Kind::Refused, _) => {
+            "The operator of Tracebucket decides which private networks may be called: the setting egress_allow. Plain http is never allowed outside of development."
+        }
+        (Kind::Unreachable, _) if error.message().contains("certificate") => {
+            "The certificate of the server comes from an authority that is not known here, or is for another name. Paste the certificate of your authority (PEM) as CA bundle."
+        }
+        (Kind::Unreachable, _) => {
+            "No connection: look at host and port, at DNS and firewalls between Tracebucket and the server, and whether the port speaks TLS."
+        }
+        (Kind::Redirect, _) => {
+            "The server sends us elsewhere. Use the base URL that it shows in Administration → Server settings: https, and with the context path."
+        }
+        (
+            Kind::NotFound | Kind::Garbage | Kind::Gone | Kind::Invalid | Kind::TooLarge,
+            Asked::Server,
+        ) => NOT_BITBUCKET,
+        (Kind::NotFound, _) => {
+            "It is not there, or the account of the token does not see it. Look at the name and at the access of the account."
+        }
+        _ => error.advice(),
+    }
+}
+
+pub(super) fn step(name: &str, state: &str, text: impl Into<String>) -> Step {
     Step {
         name: name.to_owned(),
         state: state.to_owned(),
@@ -172,7 +211,7 @@ impl Report {
         )
     }
 
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         kind: CredentialKind,
         asked: Asked,
@@ -193,7 +232,7 @@ impl Report {
         self.refused |= error.kind() == Kind::Unauthorized;
     }
 
-    fn take(&mut self, meta: &Meta) {
+    pub(super) fn take(&mut self, meta: &Meta) {
         if let Some(scopes) = &meta.scopes {
             self.scopes = Some(scopes.clone());
         }
@@ -350,7 +389,7 @@ async fn repositories(
 
 /// Makes a webhook and an issue in a repository, and takes both away again.
 pub async fn probe_writes(
-    cloud: &Cloud,
+    host: &Host,
     kind: CredentialKind,
     repo: &RepoRef,
     url: &str,
@@ -360,15 +399,14 @@ pub async fn probe_writes(
     let spec = HookSpec {
         description: "tracebucket-connection-test",
         url,
-        events: &["repo:push"],
+        events: match host {
+            Host::Cloud(_) => &["repo:push"],
+            Host::DataCenter(_) => &["repo:refs_changed"],
+        },
         secret: &secret,
     };
-    let hook = match cloud.create_hook(repo, &spec).await {
-        Ok(hook) => {
-            cloud
-                .delete_hook(repo, &hook.uuid.unwrap_or_default())
-                .await
-        }
+    let hook = match host.create_hook(repo, &spec).await {
+        Ok(hook) => host.delete_hook(repo, &hook.uuid.unwrap_or_default()).await,
         Err(error) => Err(error),
     };
     match hook {
@@ -377,6 +415,7 @@ pub async fn probe_writes(
             .push(step("Webhook", "ok", "One was made and deleted again.")),
         Err(error) => report.failed(kind, Asked::Hook, "Webhook", "failed", &error),
     }
+    let Some(cloud) = host.cloud() else { return };
     let new = NewIssue {
         title: "Tracebucket tests its connection",
         content: "This issue was made to test a connection. It is closed at once.",

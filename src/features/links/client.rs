@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::store::{self, Link, Repo, SealedCredential};
 use super::token::LinkSource;
-use super::{CredentialKind, LinkId, LinkStatus, RepoId, RepoStatus};
+use super::{CredentialKind, LinkId, LinkStatus, RepoId, RepoStatus, server};
 use crate::app::App;
-use crate::bitbucket::{self, Cloud, Credential, Kind, Priority, RepoRef};
+use crate::bitbucket::cloud::CloudHost;
+use crate::bitbucket::{self, Cloud, Credential, Host, Kind, Priority, RepoRef};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::features::calls::{self, BudgetKey};
@@ -27,14 +28,24 @@ pub struct Connected {
     /// The link.
     pub link: Link,
     /// Signs every call as the link.
-    pub cloud: Cloud,
+    pub host: Host,
 }
 
 impl Connected {
+    /// Bitbucket Cloud, for what Data Center does not have.
+    ///
+    /// # Errors
+    /// [`LinkError::Off`] for a link to Data Center.
+    pub fn cloud(&self) -> Result<&Cloud, LinkError> {
+        self.host.cloud().ok_or_else(|| {
+            LinkError::Off("Bitbucket Data Center has no issues and nothing else that only Bitbucket Cloud has.".to_owned())
+        })
+    }
+
     /// The same in the name of a part of the product, for the log of calls.
     #[must_use]
     pub fn for_feature(mut self, feature: &'static str) -> Self {
-        self.cloud = self.cloud.for_feature(feature);
+        self.host = self.host.for_feature(feature);
         self
     }
 }
@@ -248,7 +259,12 @@ pub(super) async fn client_for_any_link(
     let credential = match (link.kind, row) {
         (CredentialKind::ConnectJwt, _) => signature(app, install.as_ref())?,
         (CredentialKind::ConnectBearer, _) if signature(app, install.as_ref())?.is_none() => None,
-        (CredentialKind::DataCenter, _) | (_, None) => None,
+        (_, None) => None,
+        (CredentialKind::DataCenter, Some(row)) => {
+            let behind = calls::behind_server(app, org, link.id.0);
+            let host = server::host_of(app, org, &row)?.with_behind(behind, priority(app));
+            return Ok(Connected { link, host });
+        }
         (_, Some(row)) => {
             let source = LinkSource::new(app, org, &row)?;
             budget = source.counted_by().map_or(budget, |by| BudgetKey::of(&by));
@@ -258,16 +274,18 @@ pub(super) async fn client_for_any_link(
     let Some(credential) = credential else {
         return Err(off(&link));
     };
-    let priority = match app.db.lane() {
+    let cloud = app.bitbucket.for_credential(credential);
+    let host = Host::Cloud(CloudHost::new(cloud, link.workspace_uuid.clone()))
+        .with_behind(calls::behind(app, org, link.id.0, budget), priority(app));
+    Ok(Connected { link, host })
+}
+
+/// Requests come from people, jobs keep the two sides in step.
+fn priority(app: &App) -> Priority {
+    match app.db.lane() {
         Lane::Inbound => Priority::Interactive,
         Lane::Jobs => Priority::Sync,
-    };
-    let cloud = app
-        .bitbucket
-        .for_credential(credential)
-        .with_behind(calls::behind(app, org, link.id.0, budget))
-        .with_priority(priority);
-    Ok(Connected { link, cloud })
+    }
 }
 
 /// Bitbucket counts the calls of an installation together, whoever uses it (bitbucket.md §4.5).
@@ -291,7 +309,8 @@ fn signature(app: &App, install: Option<&SealedInstall>) -> AppResult<Option<Cre
     }
 }
 
-/// A client for an active repository, and how paths name it: by uuids, which survive renames.
+/// A client for an active repository, and how paths name it: by uuids, which survive renames, or on Data Center by
+/// its name.
 ///
 /// # Errors
 /// As [`client_for_link`]; also [`LinkError::Off`] for a repository that is not in use.
@@ -319,8 +338,15 @@ pub async fn client_for_repo(
 }
 
 pub(super) fn reference(link: &Link, repo: &Repo) -> Result<RepoRef, LinkError> {
-    let external = repo.external_id.as_deref().unwrap_or_default();
-    RepoRef::from_full_name(&format!("{}/{external}", link.workspace_uuid)).map_err(|error| {
+    let name = match link.kind {
+        // Nothing there can be called by its number.
+        CredentialKind::DataCenter => repo.name.clone(),
+        _ => {
+            let external = repo.external_id.as_deref().unwrap_or_default();
+            format!("{}/{external}", link.workspace_uuid)
+        }
+    };
+    RepoRef::from_full_name(&name).map_err(|error| {
         LinkError::Off(format!(
             "The repository {} cannot be named: {error}",
             repo.name

@@ -17,7 +17,7 @@ use self::words::words;
 use super::check::Report;
 use super::named::{self, Given};
 use super::store::{self, Link};
-use super::{CredentialKind, LinkId};
+use super::{CredentialKind, LinkId, server};
 use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
 use crate::bitbucket::oauth::Consumer;
@@ -29,7 +29,7 @@ use crate::kit::crypto::Secret;
 /// Where Bitbucket sends the browser back to.
 pub const CALLBACK_PATH: &str = "/extensions/bitbucket/oauth/callback/";
 /// The kinds that a form takes, in the order of the page.
-const OFFERED: [CredentialKind; 7] = [
+const OFFERED: [CredentialKind; 8] = [
     CredentialKind::OauthCode,
     CredentialKind::ClientCredentials,
     CredentialKind::ApiToken,
@@ -37,12 +37,14 @@ const OFFERED: [CredentialKind; 7] = [
     CredentialKind::ProjectToken,
     CredentialKind::RepositoryToken,
     CredentialKind::AppPassword,
+    CredentialKind::DataCenter,
 ];
 
 /// What a form sends.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ConnectForm {
+    /// Id of the workspace; of Data Center the base URL.
     workspace: String,
     label: String,
     purpose: String,
@@ -52,6 +54,8 @@ pub struct ConnectForm {
     user: String,
     /// Secret of the consumer, token or password.
     secret: Option<Secret>,
+    /// Authorities of a Data Center server's certificate, as PEM.
+    ca: String,
 }
 
 fn kind_of(word: &str) -> AppResult<CredentialKind> {
@@ -115,14 +119,18 @@ fn form_page(
         ),
     };
     let content = json!({
-        "way": words(app, shown.kind, shown.link.map_or(form.workspace.as_str(), |link| link.name.as_str())),
+        "way": words(app, shown.kind, match shown.link {
+            Some(link) if link.kind != CredentialKind::DataCenter => &link.name,
+            _ => &form.workspace,
+        }),
         "action": action,
         "title": title,
         "renews": shown.link.is_some(),
+        "ca_hint": if shown.link.is_some() { "Certificates as PEM. Empty keeps what is stored." } else { "Certificates as PEM, if the server's comes from an authority of your own. Only this connection trusts it." },
         "callback_url": app.config.absolute(CALLBACK_PATH),
         "values": {
             "workspace": form.workspace, "label": form.label, "purpose": form.purpose, "user": form.user,
-            "expires_on": form.expires_on, "private": form.private == "on",
+            "expires_on": form.expires_on, "private": form.private == "on", "ca": form.ca,
         },
         "report": shown.report,
         "form_error": shown.error,
@@ -229,7 +237,10 @@ pub async fn renew_form(
         kind: kind_of(&query.kind).unwrap_or(link.kind),
         link: Some(&link),
         form: &ConnectForm {
-            workspace: link.name.clone(),
+            workspace: match link.kind {
+                CredentialKind::DataCenter => link.workspace_uuid.clone(),
+                _ => link.name.clone(),
+            },
             ..ConnectForm::default()
         },
         report: None,
@@ -291,7 +302,14 @@ async fn receive(
     };
     let secret = Secret::from(secret.expose().trim());
     if form.workspace.trim().is_empty() {
-        return again("The workspace is missing.", None);
+        return again(
+            if kind == CredentialKind::DataCenter {
+                "The base URL is missing."
+            } else {
+                "The workspace is missing."
+            },
+            None,
+        );
     }
     let Ok(expires_at) = day(&form.expires_on) else {
         return again("The expiry must be a date, as 2027-01-31.", None);
@@ -299,7 +317,15 @@ async fn receive(
     if kind == CredentialKind::OauthCode {
         return go_to_bitbucket(app, req, access, signed_in, form, secret, link).await;
     }
-    let given = given(kind, form.user.trim(), secret);
+    let given = if kind == CredentialKind::DataCenter {
+        match server_given(app, access.org.id, form, secret, link).await {
+            Ok(given) => given,
+            Err(error) if error.code() == "invalid" => return again(error.detail(), None),
+            Err(error) => return Err(error),
+        }
+    } else {
+        given(kind, form.user.trim(), secret)
+    };
     let report = match try_out(app, kind, &given, form.workspace.trim()).await {
         Ok(report) => report,
         Err(reason) => return again(&reason, None),
@@ -343,6 +369,22 @@ pub(super) fn day(text: &str) -> Result<Option<Micros>, chrono::ParseError> {
         .and_hms_opt(23, 59, 59)
         .map(|end| end.and_utc().timestamp());
     Ok(end.map(Micros::from_unix_seconds))
+}
+
+/// A new token without a bundle keeps the bundle that is stored.
+async fn server_given(
+    app: &App,
+    org: OrgId,
+    form: &ConnectForm,
+    token: Secret,
+    link: Option<&Link>,
+) -> AppResult<Given> {
+    let ca = match (server::parse_bundle(app, &form.ca)?, link) {
+        (None, Some(link)) => server::stored_bundle(app, org, link.id).await?,
+        (given, _) => given,
+    };
+    let base = server::parse_base(app, &form.workspace)?;
+    Ok(Given::DataCenter { base, token, ca })
 }
 
 fn given(kind: CredentialKind, user: &str, secret: Secret) -> Given {

@@ -49,6 +49,14 @@ pub(super) enum Stored {
         #[serde(serialize_with = "bare")]
         password: Secret,
     },
+    /// An HTTP access token of Data Center, with where its server is.
+    DataCenter {
+        base: String,
+        #[serde(serialize_with = "bare")]
+        token: Secret,
+        /// Authorities that its certificate may come from, as PEM.
+        ca: Option<String>,
+    },
 }
 
 /// An access token that was given for something else.
@@ -109,7 +117,9 @@ impl Stored {
                 user: user.clone(),
                 password: password.clone(),
             }),
-            Self::AccessToken { token } => Some(Credential::Bearer(token.clone())),
+            Self::AccessToken { token } | Self::DataCenter { token, .. } => {
+                Some(Credential::Bearer(token.clone()))
+            }
             Self::OauthCode { .. }
             | Self::ClientCredentials { .. }
             | Self::ConnectBearer { .. } => None,
@@ -123,7 +133,10 @@ impl Stored {
             Self::ClientCredentials { access, .. } | Self::ConnectBearer { access } => {
                 access.as_ref()
             }
-            Self::ApiToken { .. } | Self::AccessToken { .. } | Self::AppPassword { .. } => None,
+            Self::ApiToken { .. }
+            | Self::AccessToken { .. }
+            | Self::AppPassword { .. }
+            | Self::DataCenter { .. } => None,
         }
     }
 
@@ -185,6 +198,7 @@ impl Stored {
                         | CredentialKind::WorkspaceToken
                 )
                 | (Self::AppPassword { .. }, CredentialKind::AppPassword)
+                | (Self::DataCenter { .. }, CredentialKind::DataCenter)
         )
     }
 }

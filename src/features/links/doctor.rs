@@ -7,7 +7,6 @@ use super::probe::warning;
 use super::store::{self, Link};
 use super::{LinkError, LinkStatus, RepoId, hooks};
 use crate::app::App;
-use crate::atlassian::lifecycle::BracedUuid;
 use crate::error::{AppError, AppResult};
 
 /// How one connection fares.
@@ -73,12 +72,7 @@ async fn ask(app: &App, link: &Link) -> AppResult<Option<String>> {
         Err(LinkError::App(error)) => return Err(error),
         Err(error) => return Ok(Some(error.to_string())),
     };
-    let Some(workspace) = BracedUuid::parse(&link.workspace_uuid) else {
-        return Ok(Some(
-            "its workspace has no valid uuid; connect it again".to_owned(),
-        ));
-    };
-    let answer = connected.cloud.prove_workspace(&workspace).await;
+    let answer = connected.host.probe().await;
     Ok(answer.err().map(|error| describe(&error)))
 }
 

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::CredentialKind;
 use crate::atlassian::descriptor;
+use crate::bitbucket::host::Capability;
+use crate::bitbucket::{cloud, datacenter};
 
 /// Something the product does with a connection.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Feature {
     pub classic: &'static [&'static str],
     /// Granular scopes: API tokens (bitbucket.md §6; none implies another).
     pub granular: &'static [&'static str],
+    /// Permissions of Data Center.
+    pub data_center: &'static [&'static str],
 }
 
 /// Every feature, the most basic first. Scopes as in bitbucket.md §3.2 and §6.
@@ -28,6 +32,7 @@ pub const FEATURES: &[Feature] = &[
         without: "Nothing works: repositories cannot be found or added.",
         classic: &["repository"],
         granular: &["read:repository:bitbucket", "read:workspace:bitbucket"],
+        data_center: &["REPO_READ"],
     },
     Feature {
         key: "pushes",
@@ -40,6 +45,7 @@ pub const FEATURES: &[Feature] = &[
             "delete:webhook:bitbucket",
             "read:repository:bitbucket",
         ],
+        data_center: &["REPO_ADMIN"],
     },
     Feature {
         key: "pull_requests",
@@ -47,6 +53,7 @@ pub const FEATURES: &[Feature] = &[
         without: "Merged pull requests are not heard of; pushes still are.",
         classic: &["pullrequest"],
         granular: &["read:pullrequest:bitbucket"],
+        data_center: &["REPO_READ"],
     },
     Feature {
         key: "tickets",
@@ -54,6 +61,7 @@ pub const FEATURES: &[Feature] = &[
         without: "Errors cannot become Bitbucket issues.",
         classic: &["issue:write"],
         granular: &["read:issue:bitbucket", "write:issue:bitbucket"],
+        data_center: &["issues"],
     },
     Feature {
         key: "account",
@@ -61,6 +69,7 @@ pub const FEATURES: &[Feature] = &[
         without: "The test cannot say in whose name the connection acts.",
         classic: &["account"],
         granular: &["read:user:bitbucket"],
+        data_center: &[],
     },
 ];
 
@@ -101,7 +110,7 @@ impl CredentialKind {
             Self::ProjectToken => "Project access token",
             Self::WorkspaceToken => "Workspace access token",
             Self::AppPassword => "App password",
-            Self::DataCenter => "Data Center token",
+            Self::DataCenter => "Data Center HTTP access token",
         }
     }
 
@@ -113,7 +122,7 @@ impl CredentialKind {
             Self::RepositoryToken | Self::ProjectToken => ACCESS_TOKEN.contains(&scope),
             Self::WorkspaceToken => ACCESS_TOKEN.contains(&scope) || scope == "account",
             Self::OauthCode | Self::ClientCredentials | Self::ApiToken | Self::AppPassword => true,
-            Self::DataCenter => false,
+            Self::DataCenter => scope.starts_with("REPO_"),
         }
     }
 }
@@ -125,10 +134,10 @@ impl Feature {
     /// The scopes in the words of a kind.
     #[must_use]
     pub const fn needs(&self, kind: CredentialKind) -> &'static [&'static str] {
-        if kind.is_granular() {
-            self.granular
-        } else {
-            self.classic
+        match kind {
+            CredentialKind::DataCenter => self.data_center,
+            _ if kind.is_granular() => self.granular,
+            _ => self.classic,
         }
     }
 
@@ -149,6 +158,8 @@ const fn implied(scope: &str) -> &'static [&'static str] {
         b"snippet:write" => &["snippet"],
         b"pipeline:write" => &["pipeline"],
         b"runner:write" => &["runner"],
+        b"REPO_ADMIN" => &["REPO_WRITE"],
+        b"REPO_WRITE" => &["REPO_READ"],
         _ => &[],
     }
 }
@@ -178,6 +189,13 @@ pub fn diff(kind: CredentialKind, granted: Option<&[String]>) -> Vec<FeatureStat
             None if feature.is_possible(kind) => ("unknown", None),
             Some(_) if missing.is_empty() => ("on", None),
             _ if feature.is_possible(kind) => ("off", Some(feature.without.to_owned())),
+            _ if kind == CredentialKind::DataCenter => (
+                "off",
+                Some(format!(
+                    "{} Data Center has none; tickets go elsewhere.",
+                    feature.without
+                )),
+            ),
             _ => (
                 "off",
                 Some(format!(
@@ -219,17 +237,13 @@ pub fn wanted_scopes(kind: CredentialKind) -> Vec<&'static str> {
 /// docs/CONNECTIONS.md, made from the table.
 #[must_use]
 pub fn reference_page() -> String {
-    let kinds: Vec<CredentialKind> = CredentialKind::ALL
-        .iter()
-        .copied()
-        .filter(|kind| *kind != CredentialKind::DataCenter)
-        .collect();
+    let kinds = CredentialKind::ALL;
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut page = String::from(
         "# Connections\n\nMade from `src/features/links/features.rs`; a test keeps this page and the code in step. The test of a \
          connection shows the same table with what its credential really has.\n\n## Which feature works over which connection\n\n\
-         A cell has the scopes that the feature needs; – means that a credential of this kind cannot have them. Bitbucket Data \
-         Center cannot be connected yet.\n\n",
+         A cell has the scopes that the feature needs, on Data Center the permissions; – means that a credential of this kind \
+         cannot have them.\n\n",
     );
     let head = std::iter::once("feature".to_owned())
         .chain(kinds.iter().map(|kind| kind.title().to_owned()));
@@ -241,7 +255,9 @@ pub fn reference_page() -> String {
                 .needs(*kind)
                 .iter()
                 .map(|scope| format!("`{scope}`"));
-            if feature.is_possible(*kind) {
+            if feature.is_possible(*kind) && feature.needs(*kind).is_empty() {
+                "✓".to_owned()
+            } else if feature.is_possible(*kind) {
                 scopes.collect::<Vec<_>>().join(" ")
             } else {
                 "–".to_owned()
@@ -256,14 +272,42 @@ pub fn reference_page() -> String {
         page.push_str(&format!("- **{}**: {}\n", feature.name, feature.without));
     }
     page.push_str("\n## Scopes to give\n\n");
-    for kind in &kinds {
+    for kind in kinds {
         let scopes: Vec<String> = wanted_scopes(*kind)
             .iter()
             .map(|scope| format!("`{scope}`"))
             .collect();
         page.push_str(&format!("- {}: {}\n", kind.title(), scopes.join(" ")));
     }
+    page.push_str(&hosts());
     page
+}
+
+/// What Bitbucket itself can do, whatever the credential.
+fn hosts() -> String {
+    let mut part = String::from(
+        "\n## What each Bitbucket can do\n\n| | bitbucket.org | Data Center |\n| --- | --- | --- |\n",
+    );
+    let mut why = String::new();
+    for (cloud, server) in cloud::CAPABILITIES.iter().zip(datacenter::CAPABILITIES) {
+        let mut cell = |host: &str, one: &Capability| match one.off {
+            None => "✓",
+            Some(off) => {
+                let since = off
+                    .since
+                    .map(|day| format!(" Since {day}."))
+                    .unwrap_or_default();
+                why.push_str(&format!(
+                    "- **{}** on {host}: {}{since}\n",
+                    one.name, off.reason
+                ));
+                "–"
+            }
+        };
+        let cells = [cell("bitbucket.org", cloud), cell("Data Center", server)];
+        part.push_str(&format!("| {} | {} |\n", cloud.name, cells.join(" | ")));
+    }
+    format!("{part}\n{why}")
 }
 
 #[cfg(test)]
@@ -340,6 +384,32 @@ mod tests {
                 .all(|feature| feature.state == "unknown" && feature.missing.is_empty())
         );
         assert!(!wanted_scopes(CredentialKind::RepositoryToken).contains(&"account"));
+    }
+
+    #[test]
+    fn data_center_has_permissions_and_no_issues() {
+        let on = |granted: &[&str]| {
+            let states = states(CredentialKind::DataCenter, granted);
+            states
+                .into_iter()
+                .filter(|(_, state)| state == "on")
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            on(&["REPO_ADMIN"]),
+            ["repositories", "pushes", "pull_requests", "account"]
+        );
+        assert_eq!(
+            on(&["REPO_READ"]),
+            ["repositories", "pull_requests", "account"]
+        );
+        assert_eq!(
+            wanted_scopes(CredentialKind::DataCenter),
+            ["REPO_READ", "REPO_ADMIN"]
+        );
+        let keys = |all: &[Capability]| all.iter().map(|one| one.key).collect::<Vec<_>>();
+        assert_eq!(keys(cloud::CAPABILITIES), keys(datacenter::CAPABILITIES));
     }
 
     #[test]

@@ -9,11 +9,14 @@ use serde_json::json;
 use super::client::{client_for_repo, remember};
 use super::repos::repository_gone;
 use super::store::{self, Hook, Repo};
-use super::{EnsureHook, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
+use super::{
+    CredentialKind, EnsureHook, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus,
+    SERVER_REPO_PROVIDER,
+};
 use crate::app::App;
 use crate::bitbucket::cloud::HookSpec;
 use crate::bitbucket::page::Caps;
-use crate::bitbucket::{self, Cloud, Kind, RepoRef};
+use crate::bitbucket::{self, CodeHost, Kind, RepoRef};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::features::audit;
@@ -32,6 +35,19 @@ const EVENTS: &[&str] = &["repo:push", "pullrequest:fulfilled", "repo:updated"];
 const PUSH_EVENTS: &[&str] = &["repo:push", "repo:updated"];
 /// What a repository with an issue tracker tells us besides.
 const TRACKER_EVENTS: &[&str] = &["issue:updated", "issue:comment_created"];
+/// What a repository of Data Center tells us, the most first (bitbucket.md §7).
+const SERVER_EVENTS: [&[&str]; 2] = [
+    &[
+        "repo:refs_changed",
+        "repo:modified",
+        "pr:opened",
+        "pr:from_ref_updated",
+        "pr:merged",
+        "pr:declined",
+        "pr:deleted",
+    ],
+    &["repo:refs_changed"],
+];
 /// How long the previous secret is honoured after Bitbucket has the new one: retries of older deliveries.
 const PREVIOUS_LIFE: Duration = Duration::from_secs(3_600);
 /// Bytes of a secret; as hex it is half of what Bitbucket takes.
@@ -50,11 +66,15 @@ pub(super) fn open(sealer: &Sealer, repo: RepoId, sealed: &[u8]) -> AppResult<Se
         .map_err(AppError::internal)
 }
 
-/// Where the repositories of an organization deliver.
-pub(super) fn delivery_url(app: &App, org: OrgId) -> String {
-    app.config.absolute(&format!(
-        "/extensions/bitbucket/organizations/{org}/webhook/"
-    ))
+/// Where the repositories of a link deliver.
+pub(super) fn delivery_url(app: &App, link: &store::Link) -> String {
+    let (org, id) = (link.org_id, link.id);
+    app.config.absolute(&match link.kind {
+        CredentialKind::DataCenter => {
+            format!("/extensions/bitbucket-server/webhook/{org}/{id}/")
+        }
+        _ => format!("/extensions/bitbucket/organizations/{org}/webhook/"),
+    })
 }
 
 /// Gives a repository a secret if it has none and enqueues the job that registers its hook, due at `run_at`; part of
@@ -91,11 +111,11 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
         )));
     };
     let secret = open(&app.sealer, repo_id, &hook.sealed_secret)?;
-    let url = delivery_url(app, org);
-    let registered = register(&connected.cloud, &repo, &reference, &hook, &url, &secret).await;
+    let url = delivery_url(app, &connected.link);
+    let registered = register(&*connected.host, &repo, &reference, &hook, &url, &secret).await;
     if let Err(error) = &registered
         && error.is_absent()
-        && let Err(error) = connected.cloud.repository(&reference).await
+        && let Err(error) = connected.host.repository(&reference).await
         && error.is_absent()
     {
         // Neither the hooks nor the repository: nothing to repair.
@@ -168,7 +188,7 @@ pub(super) async fn give_up(app: &App, org: OrgId, repo: RepoId, reason: &str) -
 }
 
 async fn register(
-    cloud: &Cloud,
+    cloud: &dyn CodeHost,
     repo: &Repo,
     reference: &RepoRef,
     hook: &Hook,
@@ -186,7 +206,7 @@ async fn register(
 /// A Bitbucket without issues may not know their events, and events whose read scope the credential lacks are refused
 /// (bitbucket.md §6): the pushes must still come.
 async fn put_what_is_allowed(
-    cloud: &Cloud,
+    cloud: &dyn CodeHost,
     repo: &Repo,
     reference: &RepoRef,
     existing: Option<&String>,
@@ -197,6 +217,9 @@ async fn put_what_is_allowed(
     let mut choices: Vec<&[&str]> = vec![EVENTS, PUSH_EVENTS];
     if repo.has_tracker == Some(true) {
         choices.insert(0, &with_tracker);
+    }
+    if repo.provider.as_deref() == Some(SERVER_REPO_PROVIDER) {
+        choices = SERVER_EVENTS.to_vec();
     }
     let mut refused = None;
     for events in choices {
@@ -214,7 +237,7 @@ async fn put_what_is_allowed(
 
 /// Uuids of the hooks that are ours: the one we remember first, then those that post to our address.
 async fn our_hooks(
-    cloud: &Cloud,
+    cloud: &dyn CodeHost,
     reference: &RepoRef,
     remembered: Option<&str>,
     url: &str,
@@ -234,7 +257,7 @@ async fn our_hooks(
 }
 
 async fn put(
-    cloud: &Cloud,
+    cloud: &dyn CodeHost,
     reference: &RepoRef,
     existing: Option<&String>,
     url: &str,
@@ -262,13 +285,12 @@ async fn put(
 
 /// Deletes our hooks of a repository at Bitbucket; one that is gone already is fine.
 pub(super) async fn delete(
-    app: &App,
-    cloud: &Cloud,
-    org: OrgId,
+    cloud: &dyn CodeHost,
+    url: &str,
     reference: &RepoRef,
     remembered: Option<&str>,
 ) -> Result<(), bitbucket::Error> {
-    let ours = match our_hooks(cloud, reference, remembered, &delivery_url(app, org)).await {
+    let ours = match our_hooks(cloud, reference, remembered, url).await {
         Err(error) if error.is_absent() => return Ok(()),
         ours => ours?,
     };

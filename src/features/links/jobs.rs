@@ -158,9 +158,8 @@ impl RemoveHook {
             .for_feature("hooks");
         let reference = client::reference(&connected.link, &repo)?;
         let deleted = hooks::delete(
-            app,
-            &connected.cloud,
-            org,
+            &*connected.host,
+            &hooks::delivery_url(app, &connected.link),
             &reference,
             hook.hook_uuid.as_deref(),
         )

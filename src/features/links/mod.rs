@@ -26,6 +26,8 @@ mod named;
 pub mod pages;
 mod probe;
 mod repos;
+mod server;
+mod server_check;
 pub mod setup;
 mod store;
 mod sync;
@@ -59,6 +61,7 @@ pub use repos::{
     FoundRepo, HookStart, add_repository, note_rename, remove_repository, repo_for_release,
     repository_gone, search_repositories,
 };
+pub use server::{commit_url, server_link_listens, server_repo_secrets};
 pub use store::{
     Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
     find_repo_by_external, find_repo_by_name, hooks_of, list_links, list_repos, repos_by_ids,
@@ -66,10 +69,14 @@ pub use store::{
 };
 pub use wire::{integration_object, org_integration_object, repository_object};
 
-/// Key of the one provider there is, in links and in `/api/0`.
+/// Key of Bitbucket Cloud, in links and in `/api/0`.
 pub const PROVIDER: &str = "bitbucket";
 /// The same as repositories name it.
 pub const REPO_PROVIDER: &str = "integrations:bitbucket";
+/// Key of Bitbucket Data Center; Sentry's name for it is older than the product's.
+pub const SERVER_PROVIDER: &str = "bitbucket_server";
+/// The same as repositories name it.
+pub const SERVER_REPO_PROVIDER: &str = "integrations:bitbucket_server";
 
 row_id! {
     /// Row id of a link; `/api/0` calls it the integration id.
@@ -115,7 +122,7 @@ text_enum! {
         WorkspaceToken = "workspace_token",
         /// User name and app password, for servers that still take them.
         AppPassword = "app_password",
-        /// An HTTP access token of Bitbucket Data Center. Not yet: nothing makes one.
+        /// An HTTP access token of a Bitbucket Data Center server.
         DataCenter = "data_center",
     }
 }
@@ -125,6 +132,15 @@ impl CredentialKind {
     #[must_use]
     pub const fn is_connect(self) -> bool {
         matches!(self, Self::ConnectJwt | Self::ConnectBearer)
+    }
+
+    /// Key of the provider that its links belong to.
+    #[must_use]
+    pub const fn provider(self) -> &'static str {
+        match self {
+            Self::DataCenter => SERVER_PROVIDER,
+            _ => PROVIDER,
+        }
     }
 }
 

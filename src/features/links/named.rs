@@ -1,6 +1,7 @@
 //! Connections that people name: made from a credential that somebody gives, and given a new one later.
 
 use serde_json::json;
+use url::Url;
 
 use super::credential::{Access, Stored};
 use super::store::{self, Link, NamedFacts};
@@ -55,6 +56,15 @@ pub enum Given {
         /// The password.
         password: Secret,
     },
+    /// An HTTP access token of Data Center.
+    DataCenter {
+        /// Where the server is, with its context path.
+        base: Url,
+        /// The token.
+        token: Secret,
+        /// Authorities that its certificate may come from, as PEM; checked before.
+        ca: Option<String>,
+    },
 }
 
 impl Given {
@@ -76,6 +86,11 @@ impl Given {
             Self::ApiToken { email, token } => Stored::ApiToken { email, token },
             Self::AccessToken { token } => Stored::AccessToken { token },
             Self::AppPassword { user, password } => Stored::AppPassword { user, password },
+            Self::DataCenter { base, token, ca } => Stored::DataCenter {
+                base: base.into(),
+                token,
+                ca,
+            },
         })
     }
 }
@@ -87,9 +102,9 @@ pub struct NewConnection {
     pub kind: CredentialKind,
     /// What signs.
     pub credential: Given,
-    /// Uuid of the workspace, in braces.
+    /// Uuid of the workspace, in braces; the address of a Data Center server.
     pub workspace_uuid: String,
-    /// Its id in web addresses.
+    /// Its id in web addresses; the name of a Data Center server.
     pub workspace: String,
     /// What people call the connection; empty is the workspace.
     pub label: String,
@@ -106,13 +121,10 @@ pub struct NewConnection {
 /// Refuses what cannot work at this Bitbucket, with what to do instead.
 ///
 /// # Errors
-/// 400 for Data Center (not yet), and for an app password on bitbucket.org.
+/// 400 for an app password on bitbucket.org, and for the Connect app.
 pub fn check_kind(app: &App, kind: CredentialKind) -> AppResult<()> {
     let host = app.config.bitbucket_web_url.host_str().unwrap_or_default();
     match kind {
-        CredentialKind::DataCenter => Err(AppError::invalid(
-            "Bitbucket Data Center cannot be connected yet.",
-        )),
         CredentialKind::AppPassword if host == CLOUD_HOST => Err(AppError::invalid(
             "bitbucket.org takes no app passwords since 28 July 2026. Make an API token with scopes in your Atlassian account (id.atlassian.com → Security → API tokens) and use it with your e-mail.",
         )),
@@ -150,7 +162,10 @@ pub async fn connect_named(
         )));
     }
     let host = app.config.bitbucket_web_url.host_str().unwrap_or_default();
-    let domain_name = format!("{host}/{}", new.workspace);
+    let domain_name = match new.kind {
+        CredentialKind::DataCenter => new.workspace.clone(),
+        _ => format!("{host}/{}", new.workspace),
+    };
     let (sealer, actor) = (std::sync::Arc::clone(&app.sealer), actor.to_owned());
     let external_id = format!("credential:{}", random_hex(16));
     let link = app
@@ -259,6 +274,15 @@ pub async fn reauthorise(
             if link.kind.is_connect() || !stored.fits(kind) {
                 return Err(AppError::conflict(
                     "A connection of the Connect app is renewed by installing the app again.",
+                ));
+            }
+            let same_server = match &stored {
+                Stored::DataCenter { base, .. } => *base == link.workspace_uuid,
+                _ => link.kind != CredentialKind::DataCenter,
+            };
+            if !same_server {
+                return Err(AppError::conflict(
+                    "A connection stays with its Bitbucket. Make another connection for another one.",
                 ));
             }
             let sealed = stored.seal(&sealer, id)?;

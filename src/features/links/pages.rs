@@ -10,7 +10,7 @@ use super::client;
 use super::probe::warning;
 use super::repos::{self, FoundRepo};
 use super::store::{self, Hook, Link, Repo, RepoFilter, SealedCredential};
-use super::{HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
+use super::{CredentialKind, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
 use crate::error::{AppError, AppResult};
@@ -80,14 +80,20 @@ impl ConnectionPart {
         repos: &[Repo],
         hooks: &HashMap<RepoId, Hook>,
     ) -> Self {
-        let host = host(app);
+        let host = match link.kind {
+            CredentialKind::DataCenter => link.domain_name.clone(),
+            _ => host(app),
+        };
         let problems = repos
             .iter()
             .filter(|repo| needs_repair(repo, hooks.get(&repo.id)));
         Self {
             id: link.id.to_string(),
             name: link.name.clone(),
-            web_url: app.bitbucket.web_repository(&link.name),
+            web_url: match link.kind {
+                CredentialKind::DataCenter => link.workspace_uuid.clone(),
+                _ => app.bitbucket.web_repository(&link.name),
+            },
             title: link.title().to_owned(),
             label: link.label.clone(),
             purpose: link.purpose.clone(),

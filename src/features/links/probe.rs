@@ -9,8 +9,9 @@ use super::check::{self, Report};
 use super::client::{self, client_for_any_link};
 use super::credential::Stored;
 use super::store::{self, Link, SealedCredential};
-use super::{LinkError, LinkId, LinkStatus, RepoId, SyncRepos, hooks, order_key};
+use super::{LinkError, LinkId, LinkStatus, RepoId, SyncRepos, hooks, order_key, server_check};
 use crate::app::App;
+use crate::bitbucket::Host;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgId, UserId};
 use crate::features::audit;
@@ -53,13 +54,17 @@ pub async fn test_connection(
     let connected = client_for_any_link(app, org, id).await?;
     let (kind, workspace) = (connected.link.kind, connected.link.workspace_uuid.clone());
     let known = known.and_then(|row| known_scopes(app, id, &row));
-    let mut report = check::run(&connected.cloud, kind, &workspace, known, app.clock.now()).await;
+    let now = app.clock.now();
+    let mut report = match &connected.host {
+        Host::Cloud(host) => check::run(host.cloud(), kind, &workspace, known, now).await,
+        Host::DataCenter(server) => server_check::run(server, now).await,
+    };
     if let (Some(repo), true) = (repo, report.ok) {
         let reference = client::reference(&connected.link, &repo)?;
         // Bitbucket asks for an address of ours; this hook is gone before anything is sent.
-        let url = hooks::delivery_url(app, org);
+        let url = hooks::delivery_url(app, &connected.link);
         let url = format!("{url}?connection-test");
-        check::probe_writes(&connected.cloud, kind, &reference, &url, &mut report).await;
+        check::probe_writes(&connected.host, kind, &reference, &url, &mut report).await;
     }
     keep(app, &connected.link, &report).await?;
     Ok(report)

@@ -10,12 +10,14 @@ use serde_json::json;
 use super::client::{self, Connected, client_for_link, remember};
 use super::hooks::{self, forget_cached};
 use super::store::{self, Link, Repo, RepoFacts, Taken};
-use super::{EnsureHook, HookState, LinkError, LinkId, RemoveHook, RepoId, RepoStatus};
+use super::{
+    CredentialKind, EnsureHook, HookState, LinkError, LinkId, REPO_PROVIDER, RemoveHook, RepoId,
+    RepoStatus, SERVER_REPO_PROVIDER, server,
+};
 use crate::app::App;
-use crate::atlassian::lifecycle::BracedUuid;
 use crate::bitbucket::RepoRef;
+use crate::bitbucket::host::HostedRepo;
 use crate::bitbucket::page::Caps;
-use crate::bitbucket::wire::Repository;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::OrgId;
 use crate::features::audit;
@@ -54,23 +56,19 @@ pub struct FoundRepo {
     pub url: String,
 }
 
-/// What Bitbucket says about a repository; `None` when the answer lacks what identifies it.
-pub(super) fn facts(app: &App, repository: &Repository) -> Option<RepoFacts> {
-    let uuid = BracedUuid::parse(repository.uuid.as_deref()?)?;
-    let name = repository
-        .full_name
-        .clone()
-        .filter(|name| RepoRef::from_full_name(name).is_ok())?;
-    Some(RepoFacts {
-        external_id: uuid.as_str().to_owned(),
-        url: app.bitbucket.web_repository(&name),
-        name,
-        main_branch: repository
-            .mainbranch
-            .as_ref()
-            .and_then(|branch| branch.name.clone()),
-        has_tracker: repository.has_issues,
-    })
+/// What Bitbucket says about a repository of a link.
+pub(super) fn facts(link: &Link, found: HostedRepo) -> RepoFacts {
+    RepoFacts {
+        provider: match link.kind {
+            CredentialKind::DataCenter => SERVER_REPO_PROVIDER,
+            _ => REPO_PROVIDER,
+        },
+        external_id: found.id,
+        url: found.url,
+        name: found.full_name,
+        main_branch: found.main_branch,
+        has_tracker: found.has_tracker,
+    }
 }
 
 /// Repositories of the link's workspace by name, over all pages; exact matches first. An empty text finds all.
@@ -86,15 +84,12 @@ pub async fn search_repositories(
     let connected = client_for_link(app, org, link)
         .await?
         .for_feature("repositories");
-    let found = connected
-        .cloud
-        .search_repositories(&connected.link.workspace_uuid, text, Caps::DEFAULT)
-        .await;
+    let found = connected.host.repositories(text, Caps::DEFAULT).await;
     remember(app, &connected.link, &found).await?;
     let found: Vec<RepoFacts> = found?
         .items
-        .iter()
-        .filter_map(|repository| facts(app, repository))
+        .into_iter()
+        .map(|repository| facts(&connected.link, repository))
         .collect();
     let filter = store::RepoFilter {
         status: Some(RepoStatus::Active),
@@ -136,20 +131,18 @@ pub async fn add_repository(
     start: HookStart,
 ) -> Result<Repo, LinkError> {
     let reference = RepoRef::from_full_name(identifier.trim()).map_err(|_| {
-        LinkError::Invalid("The repository must be named as workspace/repository.".to_owned())
+        LinkError::Invalid(
+            "The repository must be named as workspace/repository, on Data Center as PROJECT/repository.".to_owned(),
+        )
     })?;
     let connected = client_for_link(app, org, link)
         .await?
         .for_feature("repositories");
-    let fetched = connected.cloud.repository(&reference).await;
+    let fetched = connected.host.repository(&reference).await;
     remember(app, &connected.link, &fetched).await?;
     let fetched = fetched?;
     require_same_workspace(&connected, &fetched)?;
-    let facts = facts(app, &fetched).ok_or_else(|| {
-        LinkError::Invalid(
-            "Bitbucket's answer has no uuid or no name of the repository.".to_owned(),
-        )
-    })?;
+    let facts = facts(&connected.link, fetched);
     let (sealer, actor, now) = (Arc::clone(&app.sealer), actor.to_owned(), app.clock.now());
     let repo = app
         .db
@@ -182,12 +175,8 @@ pub async fn add_repository(
     Ok(repo)
 }
 
-fn require_same_workspace(connected: &Connected, fetched: &Repository) -> Result<(), LinkError> {
-    let workspace = fetched
-        .workspace
-        .as_ref()
-        .and_then(|workspace| workspace.uuid.as_deref());
-    match workspace {
+fn require_same_workspace(connected: &Connected, fetched: &HostedRepo) -> Result<(), LinkError> {
+    match fetched.workspace.as_deref() {
         Some(uuid) if uuid != connected.link.workspace_uuid => Err(LinkError::Invalid(format!(
             "The repository does not belong to the workspace {}.",
             connected.link.name
@@ -349,7 +338,7 @@ pub fn note_rename(
     if repo.name == full_name || RepoRef::from_full_name(full_name).is_err() {
         return Ok(false);
     }
-    let url = app.bitbucket.web_repository(full_name);
+    let url = server::repository_url(app, repo, full_name);
     Ok(store::rename_repo(
         tx,
         repo.org_id,
@@ -438,12 +427,22 @@ pub(super) async fn relink(
             ))
         })?,
     };
-    let fetched = connected.cloud.repository(&reference).await;
+    let fetched = connected.host.repository(&reference).await;
     remember(app, &connected.link, &fetched).await?;
     let fetched = fetched?;
     require_same_workspace(&connected, &fetched)?;
-    let facts = facts(app, &fetched)
-        .ok_or_else(|| LinkError::Invalid("Bitbucket's answer names no repository.".to_owned()))?;
+    let facts = facts(&connected.link, fetched);
+    if repo
+        .external_id
+        .as_ref()
+        .is_some_and(|known| *known != facts.external_id)
+    {
+        return Err(LinkError::Invalid(format!(
+            "What {} calls {} is another repository.",
+            connected.link.title(),
+            repo.name
+        )));
+    }
     let (id, sealer, actor, now) = (
         repo.id,
         Arc::clone(&app.sealer),

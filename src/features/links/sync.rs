@@ -11,6 +11,7 @@ use super::repos::{facts, take};
 use super::store::{self, Link, RepoFacts, Taken};
 use super::{EnsureHook, LinkError, LinkId, RepoStatus};
 use crate::app::App;
+use crate::bitbucket::RepoRef;
 use crate::bitbucket::page::Caps;
 use crate::error::AppResult;
 use crate::features::accounts::OrgId;
@@ -38,10 +39,7 @@ pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, L
     if unlinked.is_empty() && own.is_empty() {
         return Ok(0);
     }
-    let listing = connected
-        .cloud
-        .repositories(&connected.link.workspace_uuid, Caps::DEFAULT)
-        .await;
+    let listing = connected.host.repositories("", Caps::DEFAULT).await;
     remember(app, &connected.link, &listing).await?;
     let known: HashSet<String> = own
         .iter()
@@ -51,16 +49,23 @@ pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, L
         .iter()
         .flat_map(|repo| std::iter::once(repo.name.clone()).chain(repo.url.clone()))
         .collect();
-    let wanted: Vec<RepoFacts> = listing?
+    let mut wanted: Vec<RepoFacts> = listing?
         .items
-        .iter()
-        .filter_map(|repository| facts(app, repository))
+        .into_iter()
+        .map(|repository| facts(&connected.link, repository))
         .filter(|facts| {
             known.contains(&facts.external_id)
                 || names.contains(&facts.name)
                 || names.contains(&facts.url)
         })
         .collect();
+    if !connected.host.lists_main_branches() {
+        for facts in &mut wanted {
+            if let Ok(reference) = RepoRef::from_full_name(&facts.name) {
+                facts.main_branch = connected.host.repository(&reference).await?.main_branch;
+            }
+        }
+    }
     let (sealer, now) = (Arc::clone(&app.sealer), app.clock.now());
     let adopted = app
         .db

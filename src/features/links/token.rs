@@ -92,7 +92,7 @@ impl LinkSource {
     }
 
     /// What Bitbucket counts the calls of this credential by (bitbucket.md §4.5), secret or not; `None` for a Connect
-    /// installation.
+    /// installation, which is counted as a whole, and for Data Center, which counts nothing.
     pub(super) fn counted_by(&self) -> Option<Zeroizing<String>> {
         let text = match self.held()?.stored {
             Stored::OauthCode { key, .. } | Stored::ClientCredentials { key, .. } => {
@@ -101,7 +101,7 @@ impl LinkSource {
             Stored::ApiToken { email, .. } => format!("account {}", email.to_lowercase()),
             Stored::AppPassword { user, .. } => format!("account {}", user.to_lowercase()),
             Stored::AccessToken { token } => format!("token {}", token.expose()),
-            Stored::ConnectBearer { .. } => return None,
+            Stored::ConnectBearer { .. } | Stored::DataCenter { .. } => return None,
         };
         Some(Zeroizing::new(text))
     }
@@ -275,9 +275,10 @@ impl LinkSource {
                     .exchange(&Grant::Connect(&signature))
                     .await
             }
-            Stored::ApiToken { .. } | Stored::AccessToken { .. } | Stored::AppPassword { .. } => {
-                Err(broken("this credential is not renewed").into())
-            }
+            Stored::ApiToken { .. }
+            | Stored::AccessToken { .. }
+            | Stored::AppPassword { .. }
+            | Stored::DataCenter { .. } => Err(broken("this credential is not renewed").into()),
         }
     }
 

@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::config::LinkConfig;
 use super::store::{Link, Repo};
-use super::{LinkStatus, PROVIDER, REPO_PROVIDER, RepoStatus};
+use super::{
+    CredentialKind, LinkStatus, PROVIDER, REPO_PROVIDER, RepoStatus, SERVER_PROVIDER,
+    SERVER_REPO_PROVIDER,
+};
 use crate::atlassian::descriptor::SCOPES;
 use crate::kit::clock::Micros;
 use crate::sentry::wire::{
@@ -12,6 +15,7 @@ use crate::sentry::wire::{
 };
 
 const NAME: &str = "Bitbucket";
+const SERVER_NAME: &str = "Bitbucket Data Center";
 /// Sorted, as the wire wants it.
 pub(super) const FEATURES: [&str; 4] = ["codeowners", "commits", "issue-basic", "stacktrace-link"];
 
@@ -19,11 +23,17 @@ fn time(at: Micros) -> Time {
     Time(chrono::DateTime::from_timestamp_micros(at.0).unwrap_or_default())
 }
 
-fn provider() -> IntegrationProvider {
+fn provider(kind: CredentialKind) -> IntegrationProvider {
+    let key = kind.provider();
     IntegrationProvider {
-        key: PROVIDER.to_owned(),
-        slug: PROVIDER.to_owned(),
-        name: NAME.to_owned(),
+        key: key.to_owned(),
+        slug: key.to_owned(),
+        name: if key == SERVER_PROVIDER {
+            SERVER_NAME
+        } else {
+            NAME
+        }
+        .to_owned(),
         can_add: true,
         can_disable: false,
         features: FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
@@ -78,7 +88,7 @@ pub fn integration_object(link: &Link) -> Integration {
         account_type: Some(link.account_type.clone()),
         scopes: Some(SCOPES.iter().map(|&scope| scope.to_owned()).collect()),
         status: status(link).to_owned(),
-        provider: provider(),
+        provider: provider(link.kind),
     }
 }
 
@@ -99,18 +109,21 @@ pub fn org_integration_object(link: &Link) -> OrgIntegration {
 /// A repository (sentry.md §8.4).
 #[must_use]
 pub fn repository_object(repo: &Repo) -> Repository {
-    let linked = repo.provider.as_deref() == Some(REPO_PROVIDER);
+    let provider = match repo.provider.as_deref() {
+        Some(REPO_PROVIDER) => Some((REPO_PROVIDER, NAME)),
+        Some(SERVER_REPO_PROVIDER) => Some((SERVER_REPO_PROVIDER, SERVER_NAME)),
+        _ => None,
+    };
     Repository {
         id: StringId(repo.id.0),
         name: repo.name.clone(),
         url: repo.url.clone(),
-        provider: if linked {
-            NamedId {
-                id: REPO_PROVIDER.to_owned(),
-                name: NAME.to_owned(),
-            }
-        } else {
-            Repository::unknown_provider()
+        provider: match provider {
+            Some((id, name)) => NamedId {
+                id: id.to_owned(),
+                name: name.to_owned(),
+            },
+            None => Repository::unknown_provider(),
         },
         // Sentry has no word for a repository that is gone.
         status: match repo.status {
@@ -121,7 +134,7 @@ pub fn repository_object(repo: &Repo) -> Repository {
         .to_owned(),
         date_created: time(repo.created_at),
         integration_id: repo.link_id.map(|link| StringId(link.0)),
-        external_slug: linked.then(|| repo.name.clone()),
+        external_slug: provider.map(|_| repo.name.clone()),
         external_id: repo.external_id.clone(),
     }
 }

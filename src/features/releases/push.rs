@@ -5,11 +5,10 @@ use std::time::Duration;
 use super::fixes::{self, OwnHost, Reference};
 use super::store;
 use crate::app::App;
-use crate::bitbucket::cloud::Cloud;
 use crate::bitbucket::events::{Change, Push};
 use crate::bitbucket::page::Caps;
 use crate::bitbucket::wire::Commit as WireCommit;
-use crate::bitbucket::{Error, Kind, RepoRef};
+use crate::bitbucket::{CodeHost, Error, Host, Kind, RepoRef};
 use crate::error::AppError;
 use crate::features::links::{self, LinkError, Repo};
 use crate::kit::clock::Micros;
@@ -76,7 +75,7 @@ pub async fn gather(app: &App, repo: &Repo, push: &Push) -> Result<Gathered, App
     let mut gatherer = Gatherer {
         app,
         repo,
-        cloud: None,
+        host: None,
         found: Gathered::default(),
         own_host: OwnHost::new(&app.config.public_url),
     };
@@ -92,7 +91,7 @@ pub async fn gather(app: &App, repo: &Repo, push: &Push) -> Result<Gathered, App
 struct Gatherer<'a> {
     app: &'a App,
     repo: &'a Repo,
-    cloud: Option<(Cloud, RepoRef)>,
+    host: Option<(Host, RepoRef)>,
     found: Gathered,
     own_host: Option<OwnHost>,
 }
@@ -135,12 +134,12 @@ impl Gatherer<'_> {
 
     /// The main branch is not part of a webhook; an empty repository has none when it is linked.
     async fn fetch_main_branch(&mut self) -> Result<Option<String>, AppError> {
-        let Some((cloud, repo)) = self.cloud().await? else {
+        let Some((host, repo)) = self.host().await? else {
             return Ok(None);
         };
-        match cloud.repository(&repo).await {
+        match host.repository(&repo).await {
             Ok(found) => {
-                let main = found.mainbranch.and_then(|branch| branch.name);
+                let main = found.main_branch;
                 for branch in &mut self.found.branches {
                     branch.is_main = main.as_deref() == Some(branch.name.as_str());
                 }
@@ -164,7 +163,7 @@ impl Gatherer<'_> {
         let Some(new) = change.new_hash() else {
             return Ok(());
         };
-        let Some((cloud, repo)) = self.cloud().await? else {
+        let Some((host, repo)) = self.host().await? else {
             return Ok(());
         };
         let main_head = match main {
@@ -177,10 +176,10 @@ impl Gatherer<'_> {
             .old_hash()
             .map(str::to_owned)
             .or_else(|| main_head.clone());
-        let mut listing = list(&cloud, &repo, new, exclude.as_deref()).await;
+        let mut listing = list(&*host, &repo, new, exclude.as_deref()).await;
         // After a rewrite the old head may be gone; what is not on the main branch is then new.
         if listing.as_ref().is_err_and(Error::is_absent) && main_head != exclude {
-            listing = list(&cloud, &repo, new, main_head.as_deref()).await;
+            listing = list(&*host, &repo, new, main_head.as_deref()).await;
         }
         match listing {
             Ok(listing) => {
@@ -215,13 +214,12 @@ impl Gatherer<'_> {
     }
 
     /// The API as this repository's connection sees it; `None` (and a note) without a usable connection.
-    async fn cloud(&mut self) -> Result<Option<(Cloud, RepoRef)>, AppError> {
+    async fn host(&mut self) -> Result<Option<(Host, RepoRef)>, AppError> {
         self.found.asked_bitbucket = true;
-        if self.cloud.is_none() {
+        if self.host.is_none() {
             match links::client_for_repo(self.app, self.repo.org_id, self.repo.id).await {
                 Ok((_, reference, connected)) => {
-                    let connected = connected.for_feature("releases");
-                    self.cloud = Some((connected.cloud, reference));
+                    self.host = Some((connected.for_feature("releases").host, reference));
                 }
                 Err(LinkError::App(error)) => return Err(error),
                 // A connection that is switched off is repaired by a person; the delivery is kept for a replay.
@@ -232,7 +230,7 @@ impl Gatherer<'_> {
                 }
             }
         }
-        Ok(self.cloud.clone())
+        Ok(self.host.clone())
     }
 
     fn note(&mut self, what: &str, error: &Error) {
@@ -261,13 +259,12 @@ impl Gatherer<'_> {
 }
 
 async fn list(
-    cloud: &Cloud,
+    host: &dyn CodeHost,
     repo: &RepoRef,
     new: &str,
     exclude: Option<&str>,
 ) -> Result<crate::bitbucket::page::Listing<WireCommit>, Error> {
-    cloud
-        .commit_range(repo, &[new], exclude.as_slice(), Caps::items(MAX_COMMITS))
+    host.commit_range(repo, new, exclude, Caps::items(MAX_COMMITS))
         .await
 }
 

@@ -11,7 +11,7 @@ use super::{CommitId, store};
 use crate::app::App;
 use crate::features::accounts::{self, OrgId, Project, ResolvePolicy};
 use crate::features::groups::{self, Activity, ActivityKind, Actor, Group, GroupId, Resolution};
-use crate::features::links::{Repo, SyncRepos};
+use crate::features::links::{self, Repo, SyncRepos};
 use crate::kit::clock::Micros;
 use crate::kit::db::Tx;
 use crate::kit::jobs::enqueue;
@@ -138,7 +138,7 @@ impl Recorder<'_> {
         newly_on_main: bool,
     ) -> QueryResult<()> {
         let mut author = None;
-        let url = self.app.bitbucket.web_commit(&self.repo.name, &commit.hash);
+        let url = links::commit_url(self.app, self.repo, &commit.hash);
         for reference in &commit.references {
             let Some((group, project)) = self.group(tx, reference)? else {
                 continue;

@@ -175,7 +175,8 @@ fn how(app: &App, facts: &Facts) -> String {
             .unwrap_or_default();
         return format!(
             " by commit [{short}]({}){author} in {repository}",
-            app.bitbucket.web_commit(&repository, &hash)
+            commit_field(&facts.group, "url")
+                .unwrap_or_else(|| app.bitbucket.web_commit(&repository, &hash))
         );
     }
     match details.get("inRelease").and_then(|value| value.as_str()) {

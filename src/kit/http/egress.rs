@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Request, Response, redirect};
+use reqwest::{Certificate, Client, Request, Response, redirect};
 use url::Url;
 
 use super::breaker::{Breaker, BreakerConfig};
@@ -104,6 +104,7 @@ pub struct Egress {
     client: Client,
     policy: Arc<Policy>,
     breaker: Arc<Breaker>,
+    clock: Clock,
 }
 
 impl Egress {
@@ -115,11 +116,34 @@ impl Egress {
             &config.origins,
             config.allowed_networks,
         )?);
+        Self::build(policy, Vec::new(), clock)
+    }
+
+    /// The same rules for one tenant's server, whose certificates may also come from the authorities in `pem` (one or
+    /// more certificates). Only this value and its clones trust them; it has breakers of its own, so that a wrong
+    /// bundle rests nobody else's host.
+    ///
+    /// # Errors
+    /// [`EgressError::Setup`] when `pem` holds no certificate or one that cannot be an authority.
+    pub fn trusting(&self, pem: &[u8]) -> Result<Self, EgressError> {
+        let roots =
+            Certificate::from_pem_bundle(pem).map_err(|error| EgressError::Setup(chain(&error)))?;
+        if roots.is_empty() {
+            return Err(EgressError::Setup("there is no certificate in it".into()));
+        }
+        Self::build(Arc::clone(&self.policy), roots, self.clock.clone())
+    }
+
+    fn build(
+        policy: Arc<Policy>,
+        roots: Vec<Certificate>,
+        clock: Clock,
+    ) -> Result<Self, EgressError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place that makes a client"
         )]
-        let client = Client::builder()
+        let builder = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
@@ -127,14 +151,25 @@ impl Egress {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy()
-            .dns_resolver(GuardedResolver(Arc::clone(&policy)))
+            .tls_certs_merge(roots)
+            .dns_resolver(GuardedResolver(Arc::clone(&policy)));
+        let client = builder
             .build()
             .map_err(|error| EgressError::Setup(chain(&error)))?;
         Ok(Self {
             client,
             policy,
-            breaker: Arc::new(Breaker::new(clock, BreakerConfig::default())),
+            breaker: Arc::new(Breaker::new(clock.clone(), BreakerConfig::default())),
+            clock,
         })
+    }
+
+    /// Whether `url` could be called, as far as its text tells: for an address that a tenant gives, before it is kept.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {
+        self.policy.check_url(url)
     }
 
     /// A request to fill; it is checked when it is sent.

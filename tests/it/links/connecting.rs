@@ -91,10 +91,11 @@ async fn connecting(backend: Backend) {
         "api_token",
         "workspace_token",
         "repository_token",
+        "data_center",
     ] {
         assert!(choice.text.contains(&form(kind)), "{kind}");
     }
-    assert_eq!(browser.get(&form("data_center")).await.status, 404);
+    assert_eq!(browser.get(&form("connect_jwt")).await.status, 404);
 
     // An API token: first a wrong one, then the good one.
     let back = t.url("/extensions/bitbucket/oauth/callback/");

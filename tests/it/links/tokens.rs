@@ -126,7 +126,7 @@ impl Scene {
 
 async fn call(app: &App, org: OrgId, link: LinkId) -> Result<(), LinkError> {
     let connected = links::client_for_link(app, org, link).await?;
-    connected.cloud.workspace("acme").await?;
+    connected.cloud()?.workspace("acme").await?;
     Ok(())
 }
 
@@ -226,7 +226,7 @@ async fn a_token_that_was_taken_back_is_renewed_or_breaks(backend: Backend) {
     let connected = links::client_for_link(&scene.t.app, scene.org, scene.link)
         .await
         .unwrap();
-    connected.cloud.workspace("acme").await.unwrap();
+    connected.cloud().unwrap().workspace("acme").await.unwrap();
     scene
         .bitbucket
         .change_consumer(&ChangeConsumer {
@@ -237,7 +237,12 @@ async fn a_token_that_was_taken_back_is_renewed_or_breaks(backend: Backend) {
         .unwrap();
     scene.bitbucket.clear_calls();
     // The very client that has the dead token: Bitbucket says 401, and there is no way to another one.
-    let error = connected.cloud.workspace("acme").await.unwrap_err();
+    let error = connected
+        .cloud()
+        .unwrap()
+        .workspace("acme")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), tracebucket::bitbucket::Kind::Unauthorized);
     assert_eq!(scene.link().await.status, LinkStatus::Broken);
     scene.bitbucket.take_violations();

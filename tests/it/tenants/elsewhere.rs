@@ -5,7 +5,7 @@ use bitbucket_sandbox::protocol::qsh;
 use serde_json::{Value, json};
 use tracebucket::features::accounts::{self, Role, Scope, ScopeSet, UserId};
 use tracebucket::kit::clock::Clock;
-use tracebucket::kit::crypto::Secret;
+use tracebucket::kit::crypto::{Secret, hmac_sha256};
 
 use super::side::{Side, newest};
 use super::{OTHER, OWNER, Two, dump};
@@ -48,6 +48,9 @@ pub async fn holds(two: &Two, method: &str, path: &'static str) -> bool {
         ("post", UNINSTALLED) => two.another_tenant_cannot_uninstall().await,
         ("post", "/extensions/bitbucket/organizations/{organization_id}/webhook/") => {
             two.another_hook_is_refused().await;
+        }
+        ("post", "/extensions/bitbucket-server/webhook/{organization_id}/{link}/") => {
+            two.another_server_hook_is_refused().await;
         }
         // Bitbucket's token names the installation; session and role decide which organization it is linked to.
         ("get", SETUP) => two.setup_offers_own_organizations().await,
@@ -438,6 +441,43 @@ impl Two {
             ] {
                 assert_eq!(status(a.webhook(&self.t, org, secret)).await, expected);
             }
+        })
+        .await;
+    }
+
+    async fn another_server_hook_is_refused(&self) {
+        let a = self.a.server_repo(&self.t, &self.bitbucket).await;
+        let b = self.b.server_repo(&self.t, &self.bitbucket).await;
+        let (of_a, of_b) = (self.a.tenant.org.id, self.b.tenant.org.id);
+        let send = |org, link: &str, number: &str, secret: &str| {
+            let body = format!("{{\"repository\":{{\"id\":{number}}},\"changes\":[]}}");
+            let tag = hex::encode(hmac_sha256(secret.as_bytes(), body.as_bytes()));
+            let path = format!("/extensions/bitbucket-server/webhook/{org}/{link}/");
+            let request = self.t.http.post(self.t.url(&path));
+            status(
+                request
+                    .header("X-Event-Key", "repo:refs_changed")
+                    .header("X-Request-Id", uuid::Uuid::new_v4().to_string())
+                    .header("X-Hub-Signature", format!("sha256={tag}"))
+                    .body(body),
+            )
+        };
+        assert_eq!(send(of_a, &a.link, &a.number, &a.secret).await, 204);
+        self.t.run_jobs().await;
+        self.unchanged("webhook of a server", async {
+            for (org, link, number, secret, expected) in [
+                (of_b, &a.link, &a.number, &a.secret, 404),
+                (of_b, &b.link, &a.number, &a.secret, 404),
+                (of_a, &b.link, &a.number, &a.secret, 404),
+                (of_a, &a.link, &b.number, &b.secret, 404),
+                (of_a, &a.link, &a.number, &b.secret, 400),
+            ] {
+                assert_eq!(send(org, link, number, secret).await, expected);
+            }
+            let path = format!("/extensions/bitbucket-server/webhook/{of_b}/{}/", a.link);
+            let ping = self.t.http.post(self.t.url(&path));
+            let ping = ping.header("X-Event-Key", "diagnostics:ping").body("{}");
+            assert_eq!(status(ping).await, 404);
         })
         .await;
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bitbucket_sandbox::model::Permission;
 use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository, Sandbox};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 use serde_json::{Value, json};
-use tracebucket::bitbucket::Credential;
+use tracebucket::bitbucket::{Credential, datacenter};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::{self, Role, ScopeSet, User};
 use tracebucket::features::groups::GroupId;
@@ -21,6 +22,13 @@ use super::requests::Names;
 use crate::scene::group_of;
 use crate::support::world::{hidden, install, link_by_hand};
 use crate::support::{Tenant, TestApp};
+
+/// What a webhook of a Data Center repository is made of.
+pub struct ServerRepo {
+    pub link: String,
+    pub number: String,
+    pub secret: String,
+}
 
 /// A person in a browser: the cookie, and what forms carry.
 pub struct Session {
@@ -373,6 +381,57 @@ impl Side {
         };
         let link = links::connect_named(&t.app, self.tenant.org.id, new, "Olga Owner").await;
         link.unwrap().id.to_string()
+    }
+
+    /// A connection to Data Center, with the tenant's repository there.
+    pub async fn server_repo(&self, t: &TestApp, bitbucket: &Sandbox) -> ServerRepo {
+        let nickname = nonce();
+        let person = json!({ "display_name": "Ada", "nickname": nickname, "email": null });
+        bitbucket
+            .create_user(&serde_json::from_value(person).unwrap())
+            .unwrap();
+        let member = json!({ "workspace": self.word, "user": nickname, "role": "member", "permission": "admin" });
+        bitbucket
+            .add_member(&serde_json::from_value(member).unwrap())
+            .unwrap();
+        let made = bitbucket
+            .create_credential(&NewCredential::DataCenterToken {
+                user: nickname,
+                permission: Permission::Admin,
+                expires_in: None,
+            })
+            .unwrap();
+        let base = url::Url::parse(bitbucket.url()).unwrap();
+        let new = NewConnection {
+            kind: CredentialKind::DataCenter,
+            workspace_uuid: base.to_string(),
+            workspace: datacenter::server_name(&base),
+            credential: Given::DataCenter {
+                base,
+                token: made.secret.expose().into(),
+                ca: None,
+            },
+            label: format!("server of {}", self.word),
+            purpose: String::new(),
+            owner: None,
+            private: false,
+            expires_at: None,
+        };
+        let link = links::connect_named(&t.app, self.tenant.org.id, new, "Olga Owner").await;
+        let link = link.unwrap().id.to_string();
+        let body = json!({
+            "provider": "integrations:bitbucket_server", "installation": link,
+            "identifier": format!("{}/shop", self.word.to_uppercase()),
+        });
+        let made = self.api(t, "POST", "repos/", body, 201).await;
+        t.run_jobs().await;
+        let (external, secret) = secret_of(t, made["id"].as_str().unwrap()).await;
+        let number = external.rsplit_once('#').unwrap().1.to_owned();
+        ServerRepo {
+            link,
+            number,
+            secret,
+        }
     }
 
     /// Installs the app in one more workspace; its client key, and where the browser goes.

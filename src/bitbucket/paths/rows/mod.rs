@@ -4,10 +4,10 @@
 use super::operation::Resource;
 
 pub(super) mod addon;
-pub(super) mod commits;
-pub(super) mod datacenter;
-pub(super) mod datacenter_admin;
-pub(super) mod datacenter_reviews;
+pub(in crate::bitbucket) mod commits;
+pub(in crate::bitbucket) mod datacenter;
+pub(in crate::bitbucket) mod datacenter_admin;
+pub(in crate::bitbucket) mod datacenter_reviews;
 pub(super) mod deployments;
 mod ends;
 pub(super) mod hooks;
@@ -15,12 +15,12 @@ pub(super) mod issues;
 pub(super) mod pipelines;
 pub(super) mod pipelines_config;
 pub(super) mod projects;
-pub(super) mod pull_requests;
-pub(super) mod reports;
+pub(in crate::bitbucket) mod pull_requests;
+pub(in crate::bitbucket) mod reports;
 pub(super) mod repositories;
 pub(super) mod search;
 pub(super) mod snippets;
-pub(super) mod source;
+pub(in crate::bitbucket) mod source;
 pub(super) mod users;
 pub(super) mod workspaces;
 
@@ -54,7 +54,7 @@ macro_rules! rows {
         use $crate::bitbucket::paths::operation::{Action, Resource, Surface};
 
         $(
-            pub(in crate::bitbucket::paths) static $id: Resource = Resource {
+            pub(in crate::bitbucket) static $id: Resource = Resource {
                 surface: Surface::$surface,
                 name: $name,
                 template: $template,

@@ -9,7 +9,7 @@ use crate::error::{AppError, AppResult};
 use crate::features::accounts::{Flash, OrgId, SignedIn, redirect_with};
 use crate::features::links::check::{self, Report};
 use crate::features::links::named::{self, Given, NewConnection};
-use crate::features::links::{CredentialKind, LinkId, client, probe};
+use crate::features::links::{CredentialKind, LinkId, client, probe, server, server_check};
 use crate::kit::clock::Micros;
 
 /// Tests a credential before it is kept; the error says why it could not even be tried.
@@ -47,6 +47,12 @@ pub(super) async fn try_out(
             None,
         ),
         Given::AccessToken { token } => (Credential::Bearer(token.clone()), None),
+        Given::DataCenter { base, token, ca } => {
+            let signs = Credential::Bearer(token.clone());
+            let server = server::client(app, base.clone(), ca.as_deref(), signs)
+                .map_err(|error| error.detail().to_owned())?;
+            return Ok(server_check::run(&server, app.clock.now()).await);
+        }
     };
     let cloud = app.bitbucket.for_credential(signs);
     Ok(check::run(&cloud, kind, workspace, known, app.clock.now()).await)

@@ -3,11 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::features::links::CredentialKind;
 use crate::features::links::features::wanted_scopes;
+use crate::features::links::{CredentialKind, server};
 
 /// Where a workspace, a project and a repository stand in an address, until they are known.
-const UNKNOWN: [&str; 3] = ["WORKSPACE", "PROJECT", "REPOSITORY"];
+const UNKNOWN: [&str; 4] = ["WORKSPACE", "PROJECT", "REPOSITORY", "BASE-URL"];
+
+/// Where a person makes tokens.
+fn server_page(app: &App, base: &str) -> String {
+    let base = server::parse_base(app, base).map_or_else(
+        |_| "BASE-URL".to_owned(),
+        |base| base.as_str().trim_end_matches('/').to_owned(),
+    );
+    format!("{base}/plugins/servlet/access-tokens/manage")
+}
 
 /// How the form of a kind looks: label of the name field (none for tokens alone), label of the secret, where to get it.
 /// `workspace` is put into addresses when it is a name.
@@ -62,6 +71,13 @@ pub(super) fn words(app: &App, kind: CredentialKind, workspace: &str) -> Value {
             format!("{web}/WORKSPACE/REPOSITORY/admin/access-tokens"),
             "In Bitbucket: Repository settings → Access tokens.",
         ),
+        CredentialKind::DataCenter => (
+            "A Data Center server",
+            None,
+            "HTTP access token",
+            server_page(app, workspace),
+            "In Bitbucket Data Center: your picture → Manage account → HTTP access tokens, or the settings of a project or a repository → HTTP access tokens. Give it repository admin: only admins may register webhooks.",
+        ),
         _ => (
             "A user name and an app password",
             Some("User name"),
@@ -82,6 +98,7 @@ pub(super) fn words(app: &App, kind: CredentialKind, workspace: &str) -> Value {
     json!({
         "page_is_whole": !UNKNOWN.iter().any(|word| page.contains(word)),
         "kind": kind, "title": kind.title(), "have": have, "user_label": user, "secret_label": secret,
+        "is_server": kind == CredentialKind::DataCenter,
         "page_url": page, "hint": hint, "scopes": wanted_scopes(kind).join(" "),
         "asks_expiry": !matches!(kind, CredentialKind::OauthCode | CredentialKind::ClientCredentials),
     })

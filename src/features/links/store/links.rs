@@ -20,9 +20,9 @@ pub struct Link {
     pub installation_id: Option<InstallationId>,
     /// The `clientKey` of a Connect link, a word of our own for any other.
     pub external_id: String,
-    /// In braces; what API paths name the workspace by.
+    /// In braces; what API paths name the workspace by. Of Data Center the address of the server.
     pub workspace_uuid: String,
-    /// Id of the workspace in web addresses.
+    /// Id of the workspace in web addresses; of Data Center the name of the server.
     pub name: String,
     pub domain_name: String,
     pub account_type: String,
@@ -168,7 +168,7 @@ pub(in crate::features::links) fn insert_named_link(
     let id: LinkId = diesel::insert_into(links::table)
         .values((
             links::org_id.eq(org),
-            links::provider.eq(PROVIDER),
+            links::provider.eq(facts.kind.provider()),
             links::kind.eq(facts.kind),
             links::external_id.eq(facts.external_id),
             links::workspace_uuid.eq(facts.workspace_uuid),

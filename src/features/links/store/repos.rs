@@ -4,7 +4,9 @@ use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
 use crate::features::accounts::OrgId;
-use crate::features::links::{HookState, LinkId, REPO_PROVIDER, RepoId, RepoStatus};
+use crate::features::links::{
+    HookState, LinkId, REPO_PROVIDER, RepoId, RepoStatus, SERVER_REPO_PROVIDER,
+};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
 use crate::schema::{repo_hooks, repos};
@@ -24,7 +26,7 @@ pub struct Repo {
     /// None for a repository that is known from releases only.
     pub link_id: Option<LinkId>,
     pub provider: Option<String>,
-    /// The uuid in braces.
+    /// The uuid in braces; on Data Center `server#number`.
     pub external_id: Option<String>,
     /// `workspace/slug`, or what a release called it.
     pub name: String,
@@ -40,6 +42,7 @@ pub struct Repo {
 /// What Bitbucket says about a repository.
 #[derive(Debug, Clone)]
 pub(in crate::features::links) struct RepoFacts {
+    pub(in crate::features::links) provider: &'static str,
     pub(in crate::features::links) external_id: String,
     pub(in crate::features::links) name: String,
     pub(in crate::features::links) url: String,
@@ -90,7 +93,7 @@ pub fn find_repo(conn: &mut Conn, org: OrgId, id: RepoId) -> QueryResult<Option<
         .optional()
 }
 
-/// A repository by its uuid in braces, whatever its status.
+/// A repository by its uuid in braces, or on Data Center by server and number, whatever its status.
 ///
 /// # Errors
 /// When the query fails.
@@ -101,7 +104,7 @@ pub fn find_repo_by_external(
 ) -> QueryResult<Option<Repo>> {
     repos::table
         .filter(repos::org_id.eq(org))
-        .filter(repos::provider.eq(REPO_PROVIDER))
+        .filter(repos::provider.eq_any([REPO_PROVIDER, SERVER_REPO_PROVIDER]))
         .filter(repos::external_id.eq(external_id))
         .select(Repo::as_select())
         .first(conn)
@@ -293,7 +296,7 @@ type Content<'a> = (
 fn content(link: LinkId, facts: &RepoFacts, now: Micros) -> Content<'_> {
     (
         repos::link_id.eq(Some(link)),
-        repos::provider.eq(Some(REPO_PROVIDER)),
+        repos::provider.eq(Some(facts.provider)),
         repos::external_id.eq(Some(facts.external_id.as_str())),
         repos::name.eq(facts.name.as_str()),
         repos::url.eq(Some(facts.url.as_str())),

@@ -83,6 +83,7 @@ impl BitbucketIssues {
                 "This is not a repository of the connected workspace.".into(),
             )
         };
+        let cloud = connected.cloud()?;
         let (workspace, slug) = full_name.split_once('/').ok_or_else(wrong)?;
         if !workspace.eq_ignore_ascii_case(&connected.link.name) && known.is_none() {
             return Err(wrong());
@@ -93,7 +94,7 @@ impl BitbucketIssues {
         let repo = RepoRef::from_full_name(&format!("{}/{slug}", connected.link.workspace_uuid))
             .map_err(|_| wrong())?;
         Ok(Self {
-            cloud: connected.cloud.clone().with_timeout(CALL_LIMIT),
+            cloud: cloud.clone().with_timeout(CALL_LIMIT),
             client: app.bitbucket.clone(),
             repo,
             full_name: full_name.to_owned(),
