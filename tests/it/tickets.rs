@@ -16,7 +16,7 @@ use tracebucket::kit::jobs;
 
 use crate::scene::{REPO, Scene, crash, group, scenes};
 use crate::support::answer;
-use crate::support::world::hidden;
+use crate::support::world::{hidden, install};
 
 const ISSUES: &str = "/issues";
 
@@ -70,6 +70,7 @@ impl Scene {
                     "UPDATE tickets SET attempted_at = attempted_at - $1",
                     "UPDATE tickets SET busy_until = busy_until - $1",
                     "UPDATE tickets SET updated_at = updated_at - $1",
+                    "UPDATE ticket_comments SET created_at = created_at - $1",
                 ] {
                     diesel::sql_query(statement)
                         .bind::<diesel::sql_types::BigInt, _>(micros)
@@ -670,6 +671,37 @@ scenes! {
             assert_eq!(issue.comments.len(), round + 1);
             assert_eq!(issue.state, if round % 2 == 0 { "resolved" } else { "open" });
         }
+    }
+
+    async fn what_an_uninstall_left_undone_is_done_after_the_return(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.create(id, form("One"), 201).await;
+        s.create(id, form("Two"), 201).await;
+        let (other, _) = group(s, "KeyError").await;
+        let link = json!({"repo": REPO, "externalIssue": 2, "comment": "Same cause."});
+        s.fault("POST", "/comments", Action::Status { status: 429, retry_after: Some(1), body: None });
+        s.t.send("PUT", &s.path(other), &s.tenant.token, link, 201).await;
+        assert_eq!(s.bitbucket.uninstall(&s.client_key).await.unwrap().0, 200);
+        s.set_status(id, "resolved").await;
+        s.t.run_jobs().await;
+        assert!(s.tickets_of(id).await.iter().all(|ticket| ticket.last_error.is_some()), "nobody could tell them");
+        let resume = async || {
+            s.time_passes(Duration::from_secs(700)).await;
+            let now = s.t.app.clock.now();
+            s.t.app.db.write(move |tx| Ok::<_, AppError>(jobs::enqueue(tx, &tickets::ResumePending::default(), now)?)).await.unwrap();
+            s.t.run_jobs().await;
+        };
+        resume().await;
+        assert!(s.issues_now().iter().all(|issue| issue.comments.is_empty() && issue.state == "new"));
+        install(&s.t, &s.bitbucket, "acme").await;
+        s.t.run_jobs().await;
+        for _ in 0..2 {
+            resume().await;
+            let issues = s.issues_now();
+            let counts: Vec<_> = issues.iter().map(|issue| (issue.state.as_str(), issue.comments.len())).collect();
+            assert_eq!(counts, [("resolved", 1), ("resolved", 2)], "{issues:?}");
+        }
+        assert!(s.tickets_of(id).await.iter().all(|ticket| ticket.last_error.is_none()));
     }
 
     async fn a_change_during_its_own_sync_reaches_the_ticket(s) {

@@ -63,9 +63,9 @@ pub use repos::{
 };
 pub use server::{commit_url, server_link_listens, server_repo_secrets};
 pub use store::{
-    Hook, Link, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
-    find_repo_by_external, find_repo_by_name, hooks_of, list_links, list_repos, repos_by_ids,
-    repos_of_link,
+    Hook, Link, LinkInUse, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
+    find_repo_by_external, find_repo_by_name, hooks_of, links_in_use, list_links, list_repos,
+    repos_by_ids, repos_of_link,
 };
 pub use wire::{integration_object, org_integration_object, repository_object};
 
@@ -248,8 +248,30 @@ fn link_to(
             now,
         )?;
     }
+    // What was removed or hidden before an uninstall called its job off.
+    remove_hooks(
+        tx,
+        org,
+        link.id,
+        &[RepoStatus::Removed, RepoStatus::Hidden],
+        now,
+    )?;
     enqueue(tx, &SyncRepos { org, link: link.id }, now)?;
     Ok(link)
+}
+
+/// Asks for the hooks of a link's repositories to be removed, those of these statuses that have one.
+fn remove_hooks(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    link: LinkId,
+    statuses: &[RepoStatus],
+    now: Micros,
+) -> AppResult<()> {
+    for repo in store::repos_with_hook(tx, org, link, statuses)? {
+        enqueue(tx, &RemoveHook { org, repo, link }, now)?;
+    }
+    Ok(())
 }
 
 /// Ends a link: its repositories are removed, their hooks deleted by jobs, its waiting jobs cancelled. What is
@@ -265,17 +287,9 @@ pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppRe
             cancel_ordered(tx, &order_key(id))?;
             store::set_link_status(tx, org, id, LinkStatus::Removed, None, now)?;
             let in_use = [RepoStatus::Active, RepoStatus::Disabled, RepoStatus::Hidden];
-            for repo in store::move_repos(tx, org, id, &in_use, RepoStatus::Removed, now)? {
-                enqueue(
-                    tx,
-                    &RemoveHook {
-                        org,
-                        repo,
-                        link: id,
-                    },
-                    now,
-                )?;
-            }
+            store::move_repos(tx, org, id, &in_use, RepoStatus::Removed, now)?;
+            // Also of repositories that were removed before: their jobs are cancelled with the others.
+            remove_hooks(tx, org, id, &[RepoStatus::Removed], now)?;
             enqueue(tx, &ForgetCredential { org, link: id }, now)?;
             let data = json!({ "workspace": link.name });
             audit::record(

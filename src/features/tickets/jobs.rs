@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use diesel::QueryResult;
 use serde::{Deserialize, Serialize};
 
+use super::comments::PostComment;
 use super::create::{self, Finish};
 use super::{TicketError, TicketId, store, sync};
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::OrgId;
 use crate::features::groups::GroupId;
-use crate::features::links::{self, LinkId};
-use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue};
+use crate::features::links::{self, LinkId, LinkInUse};
+use crate::kit::clock::Micros;
+use crate::kit::db::{Conn, Tx};
+use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, is_under_way};
 
 /// The safety job of an intent: finishes what a crash or a time-out left behind.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,25 +83,26 @@ impl Job for SyncStatus {
         Some(self.org.0)
     }
 
-    async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
-        match sync::sync_group(&app, self.org, self.group).await {
+    async fn run(self, app: App, attempt: Attempt) -> anyhow::Result<Verdict> {
+        match sync::sync_group(&app, self.org, self.group, attempt.last).await {
             Ok(()) => Ok(Verdict::Done),
             Err(error) => verdict(error),
         }
     }
 }
 
-/// Finds pending tickets whose safety job is gone (cancelled with their link, or dropped by an operator) and gives
-/// them another: it finishes them or says why not.
+/// Finds what was left undone because its job is gone (cancelled with its link, ended while the link did not work, or
+/// dropped by an operator) and gives it another: tickets to be finished, comments to be posted, changes of groups to
+/// be told.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ResumePending {}
 
 impl ResumePending {
     /// How often it runs.
     pub const EVERY: Duration = Duration::from_secs(600);
-    /// A ticket that was touched more recently is left to its own job.
+    /// What was touched more recently is left to its own job.
     const UNTOUCHED: Duration = Duration::from_secs(600);
-    /// Tickets taken up in one run.
+    /// Tickets or comments taken up in one look.
     const LIMIT: i64 = 500;
 }
 
@@ -111,36 +116,90 @@ impl Job for ResumePending {
 
     async fn run(self, app: App, _: Attempt) -> anyhow::Result<Verdict> {
         let now = app.clock.now();
-        let found = app
+        let left = app
             .db
-            .read(move |conn| {
-                Ok::<_, AppError>(store::forgotten(
-                    conn,
-                    now.minus(Self::UNTOUCHED),
-                    Self::LIMIT,
-                )?)
-            })
-            .await?;
-        if found.is_empty() {
+            .read(move |conn| Left::find(conn, now.minus(Self::UNTOUCHED), Self::LIMIT))
+            .await
+            .map_err(AppError::from)?;
+        if left.is_empty() {
             return Ok(Verdict::Done);
         }
         app.db
-            .write(move |tx| {
-                for (org, ticket, link) in &found {
-                    enqueue(
-                        tx,
-                        &FinishCreate {
-                            org: *org,
-                            ticket: *ticket,
-                            link: *link,
-                        },
-                        now,
-                    )?;
-                }
-                Ok::<_, AppError>(())
-            })
+            .write(move |tx| left.enqueue(tx, now).map_err(AppError::from))
             .await?;
         Ok(Verdict::Done)
+    }
+}
+
+/// What was left undone.
+#[derive(Default)]
+struct Left {
+    tickets: Vec<FinishCreate>,
+    comments: Vec<PostComment>,
+    changes: Vec<SyncStatus>,
+}
+
+impl Left {
+    fn find(conn: &mut Conn, before: Micros, limit: i64) -> Result<Self, TicketError> {
+        let mut left = Self {
+            tickets: store::forgotten(conn, before, limit)?
+                .into_iter()
+                .map(|(org, ticket, link)| FinishCreate { org, ticket, link })
+                .collect(),
+            ..Self::default()
+        };
+        for link in links::links_in_use(conn)? {
+            left.of_link(conn, &link, before, limit)?;
+        }
+        Ok(left)
+    }
+
+    /// What a link that works can do again. What it refused is taken up once more after it has changed.
+    fn of_link(
+        &mut self,
+        conn: &mut Conn,
+        link: &LinkInUse,
+        before: Micros,
+        limit: i64,
+    ) -> Result<(), TicketError> {
+        let (org, id, changed_at) = (link.org, link.id, link.changed_at);
+        for (ticket, comment) in
+            store::forgotten_comments(conn, org, id, changed_at, before, limit)?
+        {
+            if !is_under_way::<PostComment>(conn, &PostComment::key(comment))? {
+                self.comments.push(PostComment {
+                    org,
+                    ticket,
+                    comment,
+                    link: id,
+                });
+            }
+        }
+        if link.tells_status {
+            for ticket in store::refused_before(conn, org, id, changed_at, limit)? {
+                let untold = sync::untold(conn, &ticket)?;
+                self.changes
+                    .extend(untold.into_iter().map(|group| SyncStatus { org, group }));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tickets.is_empty() && self.comments.is_empty() && self.changes.is_empty()
+    }
+
+    fn enqueue(&self, tx: &mut Tx<'_>, now: Micros) -> QueryResult<()> {
+        for job in &self.tickets {
+            enqueue(tx, job, now)?;
+        }
+        for job in &self.comments {
+            enqueue(tx, job, now)?;
+        }
+        for job in &self.changes {
+            enqueue(tx, job, now)?;
+        }
+        Ok(())
     }
 }
 

@@ -449,3 +449,37 @@ pub(super) fn forgotten(
         .select((tickets::org_id, tickets::id, tickets::link_id))
         .load(conn)
 }
+
+/// Linked tickets of a link that were not told of something before the link changed last.
+pub(super) fn refused_before(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    changed_at: Micros,
+    limit: i64,
+) -> QueryResult<Vec<Ticket>> {
+    tickets::table
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::link_id.eq(link))
+        .filter(tickets::state.eq(TicketStatus::Linked))
+        .filter(tickets::last_error.is_not_null())
+        .filter(tickets::updated_at.lt(changed_at))
+        .order(tickets::updated_at.desc())
+        .limit(limit)
+        .select(Ticket::as_select())
+        .load(conn)
+}
+
+/// The groups that have a ticket.
+pub(super) fn groups_of(
+    conn: &mut Conn,
+    org: OrgId,
+    ticket: TicketId,
+) -> QueryResult<Vec<GroupId>> {
+    ticket_links::table
+        .filter(ticket_links::org_id.eq(org))
+        .filter(ticket_links::ticket_id.eq(ticket))
+        .order(ticket_links::group_id)
+        .select(ticket_links::group_id)
+        .load(conn)
+}

@@ -38,36 +38,53 @@ struct Told {
 }
 
 /// Makes every linked ticket of the group agree with the group's present status. A ticket that refuses gets the
-/// reason beside it and does not keep the others from being told.
+/// reason beside it and does not keep the others from being told; so does one that cannot be told now when this was
+/// the `last` try.
 ///
 /// # Errors
 /// When a ticket could not be told now; running again goes on from there.
-pub(super) async fn sync_group(app: &App, org: OrgId, id: GroupId) -> Result<(), TicketError> {
+pub(super) async fn sync_group(
+    app: &App,
+    org: OrgId,
+    id: GroupId,
+    last: bool,
+) -> Result<(), TicketError> {
     let (facts, tickets) = app.db.read(move |conn| read(conn, org, id)).await?;
     let mut later = None;
-    for Told { ticket, last } in tickets {
-        let Some(change) = change_for(app, &facts, &ticket, &last) else {
+    for Told {
+        ticket,
+        last: told,
+    } in tickets
+    {
+        let Some(change) = change_for(app, &facts, &ticket, &told) else {
             continue;
         };
         match tell(app, &ticket, &change).await {
             Ok(()) => {}
-            Err(TicketError::Refused(text)) => {
-                let (id, now) = (ticket.id, app.clock.now());
-                tracing::warn!(
-                    ticket = id.0,
-                    text,
-                    "a ticket could not be told of its group"
-                );
-                app.db
-                    .write(move |tx| {
-                        Ok::<_, TicketError>(store::set_error(tx, org, id, &text, now)?)
-                    })
-                    .await?;
+            Err(TicketError::Refused(text)) => not_told(app, &ticket, &text).await?,
+            Err(TicketError::Busy(text, wait)) => {
+                if last {
+                    not_told(app, &ticket, &text).await?;
+                }
+                later = Some(TicketError::Busy(text, wait));
             }
             Err(error) => later = Some(error),
         }
     }
     later.map_or(Ok(()), Err)
+}
+
+/// Puts the reason beside a ticket that was not told of its group.
+async fn not_told(app: &App, ticket: &Ticket, text: &str) -> Result<(), TicketError> {
+    let (org, id, text, now) = (ticket.org_id, ticket.id, text.to_owned(), app.clock.now());
+    tracing::warn!(
+        ticket = id.0,
+        text,
+        "a ticket could not be told of its group"
+    );
+    app.db
+        .write(move |tx| Ok(store::set_error(tx, org, id, &text, now)?))
+        .await
 }
 
 fn read(conn: &mut Conn, org: OrgId, id: GroupId) -> Result<(Facts, Vec<Told>), TicketError> {
@@ -124,25 +141,14 @@ fn change_for(app: &App, facts: &Facts, ticket: &Ticket, last: &str) -> Option<C
     } = facts;
     let url = super::permalink(app, &org.slug, group.id);
     let name = format!("[{}]({url})", group.short_id(project));
+    let reason = reason_for(group, ticket, last)?;
     match group.status {
-        GroupStatus::Resolved => {
-            let reason = format!("resolved:{}", group.resolved_at.map_or(0, |at| at.0));
-            let text = format!("{name} is resolved{}.", how(app, facts));
-            (ticket.synced.as_deref() != Some(&reason)).then_some(Change {
-                reason,
-                state: TicketState::Resolved,
-                text,
-            })
-        }
+        GroupStatus::Resolved => Some(Change {
+            reason,
+            state: TicketState::Resolved,
+            text: format!("{name} is resolved{}.", how(app, facts)),
+        }),
         GroupStatus::Unresolved => {
-            // Only what was told to be resolved is told to be open again.
-            let since = last
-                .strip_prefix("resolved:")
-                .or_else(|| last.strip_prefix("reopened:"))?;
-            let reason = format!("reopened:{since}");
-            if ticket.synced.as_ref() == Some(&reason) {
-                return None;
-            }
             let release = match (&group.last_release, group.substatus.as_deref()) {
                 (Some(release), Some("regressed")) => {
                     format!(" It happened again in release {}.", text::one_line(release))
@@ -158,6 +164,46 @@ fn change_for(app: &App, facts: &Facts, ticket: &Ticket, last: &str) -> Option<C
         }
         GroupStatus::Ignored | GroupStatus::Deleting => None,
     }
+}
+
+/// The name of the change that a ticket of the group has not been told yet; `last` as in [`change_for`].
+fn reason_for(group: &Group, ticket: &Ticket, last: &str) -> Option<String> {
+    let reason = match group.status {
+        GroupStatus::Resolved => {
+            format!("resolved:{}", group.resolved_at.map_or(0, |at| at.0))
+        }
+        GroupStatus::Unresolved => {
+            // Only what was told to be resolved is told to be open again.
+            let since = last
+                .strip_prefix("resolved:")
+                .or_else(|| last.strip_prefix("reopened:"))?;
+            format!("reopened:{since}")
+        }
+        GroupStatus::Ignored | GroupStatus::Deleting => return None,
+    };
+    (ticket.synced.as_ref() != Some(&reason)).then_some(reason)
+}
+
+/// The groups of a ticket that it has not been told of. One that is resolved speaks for a ticket of several groups.
+pub(super) fn untold(conn: &mut Conn, ticket: &Ticket) -> Result<Vec<GroupId>, TicketError> {
+    let last = store::last_reason(conn, ticket.org_id, ticket.id)?.unwrap_or_default();
+    let (mut resolved, mut others) = (Vec::new(), Vec::new());
+    for id in store::groups_of(conn, ticket.org_id, ticket.id)? {
+        let Some((group, _)) = groups::find(conn, ticket.org_id, id)? else {
+            continue;
+        };
+        let list = match group.status {
+            GroupStatus::Resolved => &mut resolved,
+            _ => &mut others,
+        };
+        list.push((id, reason_for(&group, ticket, &last).is_some()));
+    }
+    let speaking = if resolved.is_empty() { others } else { resolved };
+    Ok(speaking
+        .into_iter()
+        .filter(|(_, untold)| *untold)
+        .map(|(id, _)| id)
+        .collect())
 }
 
 /// ` by commit abc1234 of Ada in acme/shop`, or nothing.
@@ -299,7 +345,7 @@ pub(super) async fn tell_again(
     app.db
         .write(move |tx| Ok::<_, TicketError>(store::clear_error(tx, org, id, now)?))
         .await?;
-    sync_group(app, org, group).await?;
+    sync_group(app, org, group, false).await?;
     let told = app
         .db
         .read(move |conn| store::find(conn, org, id)?.ok_or(TicketError::NotFound))

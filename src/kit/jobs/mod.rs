@@ -17,7 +17,7 @@ pub use events::{Event, Followers, emit};
 pub use job::{Attempt, Job, JobState, Queue, Verdict};
 pub use queue::{
     AttemptRow, Filter, JobCounts, JobId, JobRow, QueueStat, attempts_of, cancel, cancel_ordered,
-    counts, drop_dead, enqueue, enqueue_at, find, kinds, list, prune, redrive, stats,
+    counts, drop_dead, enqueue, enqueue_at, find, is_under_way, kinds, list, prune, redrive, stats,
 };
 pub use registry::{Registry, Stop};
 pub use runner::{Runner, RunnerConfig};

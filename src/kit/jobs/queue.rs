@@ -189,6 +189,18 @@ pub fn cancel<J: Job>(tx: &mut Tx<'_>, dedupe_key: &str) -> QueryResult<bool> {
     .map(|count| count > 0)
 }
 
+/// Whether a job of this kind and key waits or runs: then nobody else needs to ask for it.
+///
+/// # Errors
+/// When the query fails.
+pub fn is_under_way<J: Job>(conn: &mut Conn, dedupe_key: &str) -> QueryResult<bool> {
+    let live = jobs::table
+        .filter(jobs::kind.eq(J::KIND))
+        .filter(jobs::dedupe_key.eq(dedupe_key))
+        .filter(jobs::state.eq_any([JobState::Ready, JobState::Running]));
+    diesel::select(diesel::dsl::exists(live)).get_result(conn)
+}
+
 /// Takes back every waiting job of an order key, whatever its kind; running ones find out by themselves. Answers
 /// how many there were.
 ///

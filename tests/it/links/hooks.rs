@@ -37,7 +37,34 @@ in_a_world! {
         assert_eq!(world.repo(&world.repo).await.status, RepoStatus::Active);
         assert!(!page().await.contains("does not have this repository any more"));
         assert_eq!(world.hooks().len(), 1);
-        bitbucket.take_violations();
+        world.finish().await;
+    }
+
+    async fn a_hook_whose_removal_waits_is_removed_when_its_link_goes(world) {
+        let (t, repo) = (&world.t, &world.repo);
+        t.send("DELETE", &format!("{REPOS}{repo}/"), &world.tenant.token, json!({}), 202).await;
+        assert_eq!((world.hooks().len(), world.hook(repo).await.is_some()), (1, true), "the removal waits");
+        t.send("DELETE", &format!("{INTEGRATIONS}{}/", world.integration), &world.tenant.token, json!({}), 204).await;
+        t.run_jobs().await;
+        assert!(world.hooks().is_empty() && world.hook(repo).await.is_none());
+        world.finish().await;
+    }
+
+    async fn a_hook_whose_removal_was_called_off_is_removed_after_the_return(world) {
+        let (t, bitbucket, repo) = (&world.t, &world.bitbucket, &world.repo);
+        bitbucket.create_repository(NewRepository::new("acme", "web")).await.unwrap();
+        let web = world.add("acme/web", 201).await["id"].as_str().unwrap().to_owned();
+        t.run_jobs().await;
+        t.send("DELETE", &format!("{REPOS}{repo}/"), &world.tenant.token, json!({}), 202).await;
+        t.send("PUT", &format!("{REPOS}{web}/"), &world.tenant.token, json!({ "status": "hidden" }), 200).await;
+        assert_eq!(bitbucket.uninstall(&world.client_key).await.unwrap().0, 200);
+        t.run_jobs().await;
+        assert!(world.hook(repo).await.is_some() && world.hook(&web).await.is_some(), "their jobs are cancelled");
+        install(t, bitbucket, "acme").await;
+        t.run_jobs().await;
+        assert!(world.hook(repo).await.is_none() && world.hook(&web).await.is_none());
+        assert!(world.hooks().is_empty());
+        assert_eq!((world.repo(repo).await.status, world.repo(&web).await.status), (RepoStatus::Removed, RepoStatus::Hidden));
         world.finish().await;
     }
 
@@ -232,7 +259,7 @@ async fn hooks_over_time(backend: Backend) {
             .secrets
             .len()
     };
-    let hook = || async {
+    let hook_now = || async {
         let org = acme.org.id;
         t.app
             .db
@@ -280,7 +307,7 @@ async fn hooks_over_time(backend: Backend) {
         .unwrap();
     t.run_jobs().await;
     assert_eq!(at_bitbucket().await["values"].as_array().unwrap().len(), 1);
-    assert_eq!(hook().await.state, HookState::Active);
+    assert_eq!(hook_now().await.state, HookState::Active);
 
     bitbucket.add_fault(Fault::always(
         "GET",
@@ -315,11 +342,11 @@ async fn hooks_over_time(backend: Backend) {
         .await
         .unwrap();
     for _ in 0..12 {
-        assert_eq!(hook().await.state, HookState::Pending);
+        assert_eq!(hook_now().await.state, HookState::Pending);
         t.run_jobs().await;
         advance(Duration::from_secs(8 * 3_600));
     }
-    let hook = hook().await;
+    let hook = hook_now().await;
     assert_eq!(
         (hook.state, hook.last_error.unwrap().contains("503")),
         (HookState::Failed, true)

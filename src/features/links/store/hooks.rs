@@ -239,6 +239,23 @@ pub(in crate::features::links) fn replace_sealed(
     .execute(tx.conn())
 }
 
+/// Repositories of a link in one of these statuses that have a hook.
+pub(in crate::features::links) fn repos_with_hook(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    statuses: &[RepoStatus],
+) -> QueryResult<Vec<RepoId>> {
+    repo_hooks::table
+        .inner_join(repos::table.on(repos::id.eq(repo_hooks::repo_id)))
+        .filter(repos::org_id.eq(org))
+        .filter(repos::link_id.eq(link))
+        .filter(repos::status.eq_any(statuses))
+        .order(repos::id)
+        .select(repos::id)
+        .load(conn)
+}
+
 /// Hooks of a link's repositories that Bitbucket may still have.
 pub(in crate::features::links) fn count_hooks_of_link(
     conn: &mut Conn,

@@ -106,6 +106,41 @@ pub(in crate::features::links) fn every_link(conn: &mut Conn) -> QueryResult<Vec
         .collect()
 }
 
+/// A link that works, for background work over all organizations.
+#[derive(Debug, Clone)]
+pub struct LinkInUse {
+    /// Tenant.
+    pub org: OrgId,
+    /// The link.
+    pub id: LinkId,
+    /// When it changed last: what it did not let through before may go now.
+    pub changed_at: Micros,
+    /// Whether its tickets are told of the status of their errors.
+    pub tells_status: bool,
+}
+
+/// The shared links of all organizations that work.
+///
+/// # Errors
+/// When the query fails.
+pub fn links_in_use(conn: &mut Conn) -> QueryResult<Vec<LinkInUse>> {
+    let rows: Vec<(Link, Micros)> = links::table
+        .filter(links::status.eq(LinkStatus::Active))
+        .filter(links::private.eq(false))
+        .order(links::id)
+        .select((Link::as_select(), links::updated_at))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(link, changed_at)| LinkInUse {
+            org: link.org_id,
+            id: link.id,
+            changed_at,
+            tells_status: link.config().sync_status_forward,
+        })
+        .collect())
+}
+
 /// A link that the organization shares and that was not disconnected.
 ///
 /// # Errors

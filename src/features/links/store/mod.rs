@@ -14,9 +14,9 @@ pub(super) use credentials::{
 pub use hooks::{Hook, find_hook, hooks_of};
 pub(super) use hooks::{
     count_hooks_of_link, forget_hook, hook_registered, hook_state, hooks_after, replace_sealed,
-    rotate_secret, stale_hooks, touch_delivery, want_hook,
+    repos_with_hook, rotate_secret, stale_hooks, touch_delivery, want_hook,
 };
-pub use links::{Link, find_link, list_links};
+pub use links::{Link, LinkInUse, find_link, links_in_use, list_links};
 pub(super) use links::{
     LinkFacts, NamedFacts, break_link, describe_link, every_link, find_any_link, find_link_of,
     insert_named_link, links_of_installation, list_links_of, mend_link, note_check, put_link,

@@ -417,7 +417,7 @@ pub(in crate::features::links) fn edit_repo(
     find_repo(tx, org, id)?.ok_or(diesel::result::Error::NotFound)
 }
 
-/// Moves the repositories of a link from one status to another; answers which.
+/// Moves the repositories of a link from one status to another.
 pub(in crate::features::links) fn move_repos(
     tx: &mut Tx<'_>,
     org: OrgId,
@@ -425,19 +425,14 @@ pub(in crate::features::links) fn move_repos(
     from: &[RepoStatus],
     to: RepoStatus,
     now: Micros,
-) -> QueryResult<Vec<RepoId>> {
-    let ids: Vec<RepoId> = repos::table
-        .filter(repos::org_id.eq(org))
-        .filter(repos::link_id.eq(link))
-        .filter(repos::status.eq_any(from))
-        .select(repos::id)
-        .load(tx.conn())?;
+) -> QueryResult<()> {
     diesel::update(
         repos::table
             .filter(repos::org_id.eq(org))
-            .filter(repos::id.eq_any(&ids)),
+            .filter(repos::link_id.eq(link))
+            .filter(repos::status.eq_any(from)),
     )
     .set((repos::status.eq(to), repos::updated_at.eq(now)))
-    .execute(tx.conn())?;
-    Ok(ids)
+    .execute(tx.conn())
+    .map(drop)
 }

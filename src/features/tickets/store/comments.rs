@@ -3,11 +3,12 @@
 use diesel::prelude::*;
 
 use crate::features::accounts::OrgId;
-use crate::features::tickets::TicketId;
+use crate::features::links::LinkId;
 use crate::features::tickets::comments::BY_LINKING;
+use crate::features::tickets::{TicketId, TicketStatus};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
-use crate::schema::ticket_comments;
+use crate::schema::{ticket_comments, tickets};
 
 /// A comment that we want to stand on a ticket, once per reason.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -79,6 +80,34 @@ pub(in crate::features::tickets) fn unposted(
         .filter(ticket_comments::remote_id.is_null())
         .order(ticket_comments::id)
         .select(Comment::as_select())
+        .load(conn)
+}
+
+/// Comments of linked tickets of a link that people wrote and that nobody has touched since `before`, with their
+/// tickets. A ticket that refused something counts when the link has changed since.
+pub(in crate::features::tickets) fn forgotten_comments(
+    conn: &mut Conn,
+    org: OrgId,
+    link: LinkId,
+    changed_at: Micros,
+    before: Micros,
+    limit: i64,
+) -> QueryResult<Vec<(TicketId, i64)>> {
+    let calm = tickets::last_error
+        .is_null()
+        .or(tickets::updated_at.lt(changed_at));
+    ticket_comments::table
+        .inner_join(tickets::table.on(tickets::id.eq(ticket_comments::ticket_id)))
+        .filter(tickets::org_id.eq(org))
+        .filter(tickets::link_id.eq(link))
+        .filter(tickets::state.eq(TicketStatus::Linked))
+        .filter(calm)
+        .filter(ticket_comments::reason.like(format!("{BY_LINKING}%")))
+        .filter(ticket_comments::remote_id.is_null())
+        .filter(ticket_comments::created_at.lt(before))
+        .order(ticket_comments::id)
+        .limit(limit)
+        .select((ticket_comments::ticket_id, ticket_comments::id))
         .load(conn)
 }
 
