@@ -9,7 +9,7 @@ use super::{LinkError, LinkId, LinkStatus, RepoId, RepoStatus, hooks, order_key,
 use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::OrgId;
-use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue};
+use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, is_under_way};
 
 /// A hook that nobody has looked at for so long is registered again: people delete hooks by mistake.
 const CHECK_AFTER: Duration = Duration::from_secs(24 * 3_600);
@@ -236,7 +236,7 @@ impl Job for ForgetCredential {
     }
 }
 
-/// Renews the hooks that nobody has looked at for a day.
+/// Renews the hooks that nobody has looked at for a day, and tries those again that failed then or whose job is gone.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CheckHooks {}
 
@@ -259,11 +259,14 @@ impl Job for CheckHooks {
         let stale = app
             .db
             .read(move |conn| {
-                Ok::<_, AppError>(store::stale_hooks(
-                    conn,
-                    now.minus(CHECK_AFTER),
-                    CHECK_AT_ONCE,
-                )?)
+                let mut left = Vec::new();
+                for hook in store::stale_hooks(conn, now.minus(CHECK_AFTER), CHECK_AT_ONCE)? {
+                    // A job that waits for its next try keeps its distance.
+                    if !is_under_way::<EnsureHook>(conn, &EnsureHook::key(hook.1))? {
+                        left.push(hook);
+                    }
+                }
+                Ok::<_, AppError>(left)
             })
             .await?;
         if stale.is_empty() {

@@ -356,6 +356,48 @@ async fn hooks_over_time(backend: Backend) {
         dead.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>(),
         ["links.ensure_hook"]
     );
+    // It is tried again by itself, once a day; so is one that was refused, and one whose job is gone.
+    bitbucket.clear_faults();
+    let check = async || {
+        let now = clock.now();
+        let job = links::CheckHooks::default();
+        let asked = t
+            .app
+            .db
+            .write(move |tx| Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(tx, &job, now)?));
+        asked.await.unwrap();
+        t.run_jobs().await;
+    };
+    advance(Duration::from_secs(25 * 3_600));
+    check().await;
+    assert_eq!(hook_now().await.state, HookState::Active);
+    bitbucket.add_fault(Fault::always("GET", "/hooks", status(403)));
+    links::repair_hook(&t.app, acme.org.id, id, "Olga")
+        .await
+        .unwrap();
+    t.run_jobs().await;
+    assert_eq!(hook_now().await.state, HookState::Failed);
+    bitbucket.clear_faults();
+    check().await;
+    assert_eq!(hook_now().await.state, HookState::Failed, "not so soon");
+    advance(Duration::from_secs(25 * 3_600));
+    check().await;
+    assert_eq!(hook_now().await.state, HookState::Active);
+    links::repair_hook(&t.app, acme.org.id, id, "Olga")
+        .await
+        .unwrap();
+    let gone = t.app.db.write(move |tx| {
+        let key = links::EnsureHook::key(id);
+        Ok::<_, AppError>(tracebucket::kit::jobs::cancel::<links::EnsureHook>(
+            tx, &key,
+        )?)
+    });
+    assert!(gone.await.unwrap());
+    check().await;
+    assert_eq!(hook_now().await.state, HookState::Pending);
+    advance(Duration::from_secs(25 * 3_600));
+    check().await;
+    assert_eq!(hook_now().await.state, HookState::Active);
     assert!(bitbucket.take_violations().is_empty(), "{client_key}");
 }
 

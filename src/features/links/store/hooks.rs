@@ -186,8 +186,8 @@ pub(in crate::features::links) fn touch_delivery(
         .map(drop)
 }
 
-/// Active repositories of active links whose hook nobody has looked at since `before`, with organization and
-/// link.
+/// Active repositories of active links whose hook nobody has looked at since `before`, whatever came of it then, with
+/// organization and link.
 pub(in crate::features::links) fn stale_hooks(
     conn: &mut Conn,
     before: Micros,
@@ -198,8 +198,9 @@ pub(in crate::features::links) fn stale_hooks(
         .inner_join(links::table.on(repos::link_id.eq(links::id.nullable())))
         .filter(repos::status.eq(RepoStatus::Active))
         .filter(links::status.eq(LinkStatus::Active))
-        .filter(repo_hooks::state.eq(HookState::Active))
-        .filter(repo_hooks::checked_at.lt(Some(before)))
+        .filter(repo_hooks::state.ne(HookState::None))
+        // Each look is noted here, and the wish for a hook that was never looked at.
+        .filter(repo_hooks::updated_at.lt(before))
         .order(repos::id)
         .limit(limit)
         .select((repos::org_id, repos::id, links::id))
