@@ -402,6 +402,8 @@ diesel::table! {
         marker -> Text,
         body -> Text,
         remote_id -> Nullable<Text>,
+        busy_until -> Nullable<BigInt>,
+        busy_owner -> Nullable<Text>,
         created_at -> BigInt,
         posted_at -> Nullable<BigInt>,
     }

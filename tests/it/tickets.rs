@@ -70,7 +70,7 @@ impl Scene {
                     "UPDATE tickets SET attempted_at = attempted_at - $1",
                     "UPDATE tickets SET busy_until = busy_until - $1",
                     "UPDATE tickets SET updated_at = updated_at - $1",
-                    "UPDATE ticket_comments SET created_at = created_at - $1",
+                    "UPDATE ticket_comments SET created_at = created_at - $1, busy_until = busy_until - $1",
                 ] {
                     diesel::sql_query(statement)
                         .bind::<diesel::sql_types::BigInt, _>(micros)
@@ -517,6 +517,35 @@ scenes! {
         s.retry(id, ticket.id, "in step again").await;
         assert_eq!(said() - before, 1);
         assert_eq!(s.tickets_of(id).await[0].last_error, None);
+    }
+
+    // The job is posting, slowly, when a person presses the button; where several processes share a database the job
+    // runs in another one.
+    async fn the_button_beside_the_job_makes_one_comment(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        s.create(id, form("One"), 201).await;
+        let ticket = s.tickets_of(id).await.remove(0).id;
+        let other = match s.t.app.db.url().is_sqlite() {
+            true => None,
+            false => Some(s.t.beside().await),
+        };
+        let app = other.as_ref().unwrap_or(&s.t.app);
+        s.fault("POST", "/comments", Action::Slow { ms: 3_000 });
+        s.bitbucket.clear_calls();
+        s.set_status(id, "resolved").await;
+        let runner = tracebucket::worker::runner(app);
+        let pressed = async {
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            s.retry(id, ticket, "Not yet.").await;
+        };
+        let (ran, ()) = tokio::join!(runner.run_until_idle(), pressed);
+        assert_eq!(ran.unwrap(), 1);
+        let issue = s.issues_now().remove(0);
+        assert_eq!((issue.state.as_str(), issue.comments.len()), ("resolved", 1), "{:?}", issue.comments);
+        let posted = s.bitbucket.call_counts().into_iter().filter(|(call, _)| call.starts_with("POST") && call.ends_with("/comments"));
+        assert_eq!(posted.map(|(_, count)| count).sum::<u64>(), 1);
+        s.retry(id, ticket, "in step again").await;
+        assert_eq!(s.issues_now()[0].comments.len(), 1);
     }
 
     async fn a_refused_change_of_state_is_shown_and_can_be_tried_again(s) {

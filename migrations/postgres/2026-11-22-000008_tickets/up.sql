@@ -48,6 +48,9 @@ CREATE TABLE ticket_comments (
   marker TEXT NOT NULL UNIQUE,
   body TEXT NOT NULL,
   remote_id TEXT,
+  -- Whoever posts it holds a claim until then; one that was ever claimed may have been posted.
+  busy_until BIGINT,
+  busy_owner TEXT,
   created_at BIGINT NOT NULL,
   posted_at BIGINT,
   UNIQUE (ticket_id, reason)

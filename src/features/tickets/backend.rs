@@ -115,6 +115,20 @@ pub enum BackendError {
     },
 }
 
+impl BackendError {
+    /// Whether the call may have done its work all the same.
+    #[must_use]
+    pub const fn is_of_unknown_fate(&self) -> bool {
+        matches!(
+            self,
+            Self::Later {
+                unknown_fate: true,
+                ..
+            }
+        )
+    }
+}
+
 /// A place where tickets live, for one repository, with a credential. Calls hold no database connection.
 pub trait TicketBackend: Send + Sync {
     /// What it lets us do.

@@ -1,14 +1,17 @@
-//! Comments on tickets, each posted once: written down with a marker first, and looked for by it before a repeat.
+//! Comments on tickets, each posted once: written down with a marker first, claimed by who posts it, and looked for by
+//! the marker before a repeat.
 
 use serde::{Deserialize, Serialize};
 
 use super::backend::{BackendError, TicketBackend};
+use super::create::SETTLE;
 use super::jobs::verdict;
 use super::store::{self, Comment, Ticket};
 use super::{TicketError, TicketId, backends};
 use crate::app::App;
 use crate::features::accounts::OrgId;
 use crate::features::links::{self, LinkId};
+use crate::kit::clock::Micros;
 use crate::kit::crypto::random_hex;
 use crate::kit::jobs::{Attempt, Job, Queue, Verdict, cancel};
 
@@ -49,14 +52,16 @@ impl From<Failed> for TicketError {
     }
 }
 
-/// Posts a comment that is written down. `fresh` is true for who has just written it down: nobody else can have
-/// posted it.
+/// What a caller is told to wait while somebody else posts the comment.
+const ELSEWHERE_SECS: u64 = 5;
+
+/// Posts a comment that is written down, by one at a time: who does it holds a claim that outlasts its call and what
+/// of it may still arrive. A comment that somebody has tried to post before is looked for by its marker.
 pub(super) async fn post(
     app: &App,
     backend: &dyn TicketBackend,
     ticket: &Ticket,
     comment: &Comment,
-    fresh: bool,
 ) -> Result<(), Failed> {
     let Some(number) = ticket.number else {
         return Ok(());
@@ -64,16 +69,40 @@ pub(super) async fn post(
     if comment.remote_id.is_some() || !backend.capabilities().comment {
         return Ok(());
     }
-    let found = if fresh {
-        None
+    let (org, id, owner) = (ticket.org_id, comment.id, random_hex(8));
+    let Some(comment) = claim(app, org, id, &owner).await? else {
+        return Ok(());
+    };
+    let tried = comment.busy_until.is_some();
+    let found = if tried {
+        match backend.find_comment(number, &comment.marker).await {
+            Ok(found) => found,
+            Err(error) => {
+                hold(app, org, id, &owner, Some(app.clock.now())).await?;
+                return Err(error.into());
+            }
+        }
     } else {
-        backend.find_comment(number, &comment.marker).await?
+        None
     };
     let remote_id = match found {
         Some(remote_id) => remote_id,
-        None => backend.comment(number, &comment.body).await?,
+        None => {
+            if !hold(app, org, id, &owner, Some(app.clock.now().plus(SETTLE))).await? {
+                return Err(elsewhere().into());
+            }
+            match backend.comment(number, &comment.body).await {
+                Ok(remote_id) => remote_id,
+                // It may still arrive: nobody looks for it before the claim has run out.
+                Err(error) if error.is_of_unknown_fate() => return Err(error.into()),
+                Err(error) => {
+                    hold(app, org, id, &owner, None).await?;
+                    return Err(error.into());
+                }
+            }
+        }
     };
-    let (org, id, now) = (ticket.org_id, comment.id, app.clock.now());
+    let now = app.clock.now();
     app.db
         .write(move |tx| {
             cancel::<PostComment>(tx, &PostComment::key(id))?;
@@ -81,6 +110,48 @@ pub(super) async fn post(
         })
         .await?;
     Ok(())
+}
+
+fn elsewhere() -> TicketError {
+    TicketError::Busy(
+        "Somebody else is adding the comment.".into(),
+        ELSEWHERE_SECS,
+    )
+}
+
+/// The comment as it was before it was claimed; `None` when it has arrived.
+async fn claim(
+    app: &App,
+    org: OrgId,
+    id: i64,
+    owner: &str,
+) -> Result<Option<Comment>, TicketError> {
+    let (owner, now) = (owner.to_owned(), app.clock.now());
+    app.db
+        .write(move |tx| {
+            let before = store::find_comment(tx, org, id)?.ok_or(TicketError::NotFound)?;
+            if before.remote_id.is_some() {
+                return Ok(None);
+            }
+            if store::claim_comment(tx, org, id, &owner, now.plus(SETTLE), now)? {
+                return Ok(Some(before));
+            }
+            Err(elsewhere())
+        })
+        .await
+}
+
+async fn hold(
+    app: &App,
+    org: OrgId,
+    id: i64,
+    owner: &str,
+    until: Option<Micros>,
+) -> Result<bool, TicketError> {
+    let owner = owner.to_owned();
+    app.db
+        .write(move |tx| Ok(store::hold_comment(tx, org, id, &owner, until)?))
+        .await
 }
 
 /// Posts the comment of a link that was just made. The ticket is linked whatever becomes of it: a tracker in trouble
@@ -91,7 +162,7 @@ pub(super) async fn post_now(
     ticket: &Ticket,
     comment: &Comment,
 ) -> Result<(), TicketError> {
-    match post(app, backend, ticket, comment, true)
+    match post(app, backend, ticket, comment)
         .await
         .map_err(TicketError::from)
     {
@@ -127,7 +198,7 @@ pub(super) async fn post_missing(
         .read(move |conn| Ok::<_, TicketError>(store::unposted(conn, org, id, BY_LINKING)?))
         .await?;
     for comment in &missing {
-        post(app, backend, ticket, comment, false).await?;
+        post(app, backend, ticket, comment).await?;
     }
     Ok(())
 }
@@ -185,7 +256,7 @@ impl Job for PostComment {
         };
         let posted = async {
             let backend = backends::open_for(&app, &ticket).await?;
-            post(&app, backend.as_ref(), &ticket, &comment, false).await
+            post(&app, backend.as_ref(), &ticket, &comment).await
         };
         match posted.await.map_err(TicketError::from) {
             Ok(()) => Ok(Verdict::Done),

@@ -38,7 +38,7 @@ const LEASE: Duration = CALL_LIMIT;
 const BEAT: Duration = Duration::from_secs(5);
 /// A call that broke off may still arrive: the marker is looked for, and only this long after the call was begun
 /// without it is the ticket made again. That is the longest call, and ten seconds for what is still on its way.
-const SETTLE: Duration = Duration::from_secs(CALL_LIMIT.as_secs() + 10);
+pub(super) const SETTLE: Duration = Duration::from_secs(CALL_LIMIT.as_secs() + 10);
 /// How long a caller waits for another one that is finishing the same ticket: longer than one call, so that the usual
 /// wait ends with the ticket, and longer than [`LEASE`], so that who comes right after a crash takes over. Who waits
 /// in vain gets the pending ticket.

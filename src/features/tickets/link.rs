@@ -193,7 +193,7 @@ fn put_comment(
 ) -> Result<Comment, TicketError> {
     let (marker, body) = comments::with_marker(text, &made.url);
     let reason = format!("{BY_LINKING}{}:{}", ticket.group_id, now.0);
-    let (comment, _) =
+    let comment =
         store::put_comment(tx, ticket.org_id, ticket.id, &reason, &marker, &body, now)?;
     let safety = PostComment {
         org: ticket.org_id,

@@ -288,8 +288,7 @@ async fn tell_through(
     Ok(())
 }
 
-/// Posts the comment of a change. Written down first; when it may have been posted before, its marker is looked
-/// for.
+/// Posts the comment of a change, written down first.
 async fn comment_once(
     app: &App,
     backend: &dyn TicketBackend,
@@ -303,7 +302,7 @@ async fn comment_once(
         app.clock.now(),
     );
     let (marker, body) = with_marker(&change.text, ticket.url.as_deref().unwrap_or_default());
-    let (comment, fresh) = app
+    let comment = app
         .db
         .write(move |tx| {
             Ok::<_, TicketError>(store::put_comment(
@@ -311,7 +310,7 @@ async fn comment_once(
             )?)
         })
         .await?;
-    post(app, backend, ticket, &comment, fresh).await
+    post(app, backend, ticket, &comment).await
 }
 
 /// Tells a ticket again what it did not take: comments that are missing, then its group's status. One that was lost

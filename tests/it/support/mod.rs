@@ -163,6 +163,20 @@ impl TestApp {
         }
     }
 
+    /// Another process on the same database, so to speak: it shares nothing else with this one.
+    pub async fn beside(&self) -> App {
+        let config = self.app.config.clone();
+        let url = config.database_url.expose().to_owned();
+        let db = tokio::task::spawn_blocking(move || {
+            Db::open(&url, OpenAs::Server, Some(Arc::new(worker::followers())))
+                .expect("the database opens again")
+        })
+        .await
+        .unwrap();
+        let sealer = Sealer::parse(config.secret_keys.as_ref().unwrap().expose()).unwrap();
+        App::new(config, db, Clock::system(), sealer).unwrap()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }

@@ -18,9 +18,11 @@ pub(in crate::features::tickets) struct Comment {
     pub(in crate::features::tickets) marker: String,
     pub(in crate::features::tickets) body: String,
     pub(in crate::features::tickets) remote_id: Option<String>,
+    /// How long somebody has the right to post it. None: nobody has ever tried, so it stands nowhere.
+    pub(in crate::features::tickets) busy_until: Option<Micros>,
 }
 
-/// The comment of a reason, written down when it is not there yet; true when it is new.
+/// The comment of a reason, written down when it is not there yet.
 pub(in crate::features::tickets) fn put_comment(
     tx: &mut Tx<'_>,
     org: OrgId,
@@ -29,8 +31,8 @@ pub(in crate::features::tickets) fn put_comment(
     marker: &str,
     body: &str,
     now: Micros,
-) -> QueryResult<(Comment, bool)> {
-    let inserted = on_both!(tx.conn(), |conn| diesel::insert_into(
+) -> QueryResult<Comment> {
+    on_both!(tx.conn(), |conn| diesel::insert_into(
         ticket_comments::table
     )
     .values((
@@ -44,12 +46,11 @@ pub(in crate::features::tickets) fn put_comment(
     .on_conflict((ticket_comments::ticket_id, ticket_comments::reason))
     .do_nothing()
     .execute(conn))?;
-    let comment = ticket_comments::table
+    ticket_comments::table
         .filter(ticket_comments::ticket_id.eq(ticket))
         .filter(ticket_comments::reason.eq(reason))
         .select(Comment::as_select())
-        .first(tx.conn())?;
-    Ok((comment, inserted == 1))
+        .first(tx.conn())
 }
 
 /// A comment that is written down.
@@ -109,6 +110,52 @@ pub(in crate::features::tickets) fn forgotten_comments(
         .limit(limit)
         .select((ticket_comments::ticket_id, ticket_comments::id))
         .load(conn)
+}
+
+/// A comment that has not arrived.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn missing(org: OrgId, id: i64) -> _ {
+    ticket_comments::table
+        .filter(ticket_comments::org_id.eq(org))
+        .filter(ticket_comments::id.eq(id))
+        .filter(ticket_comments::remote_id.is_null())
+}
+
+/// Takes the right to post a comment until `until`, for one at a time. False when somebody else has it, or the comment
+/// has arrived.
+pub(in crate::features::tickets) fn claim_comment(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: i64,
+    owner: &str,
+    until: Micros,
+    now: Micros,
+) -> QueryResult<bool> {
+    let free = ticket_comments::busy_until
+        .is_null()
+        .or(ticket_comments::busy_until.le(Some(now)));
+    diesel::update(missing(org, id).filter(free))
+        .set((
+            ticket_comments::busy_until.eq(Some(until)),
+            ticket_comments::busy_owner.eq(Some(owner)),
+        ))
+        .execute(tx.conn())
+        .map(|count| count == 1)
+}
+
+/// Changes how long the holder of a claim has it: longer before a call, `None` when it is certain that the comment
+/// stands nowhere. False when the claim is another's by now.
+pub(in crate::features::tickets) fn hold_comment(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: i64,
+    owner: &str,
+    until: Option<Micros>,
+) -> QueryResult<bool> {
+    diesel::update(missing(org, id).filter(ticket_comments::busy_owner.eq(owner)))
+        .set(ticket_comments::busy_until.eq(until))
+        .execute(tx.conn())
+        .map(|count| count == 1)
 }
 
 /// Notes the id that a comment has on the other side.
