@@ -401,6 +401,61 @@ scenes! {
         assert_eq!(s.issues_now().len(), 1);
     }
 
+    // What a caller may rely on when it asks again: the key decides, and nothing else is looked at.
+    async fn a_repeated_request_is_answered_whatever_has_become_of_its_link(s) {
+        let (id, _) = group(s, "ZeroDivisionError").await;
+        let (other, _) = group(s, "KeyError").await;
+        let made = s.create_keyed(id, "linked", &form("One"), 201).await;
+        s.fault("POST", ISSUES, Action::DropBefore);
+        s.create_keyed(id, "pending", &form("Two"), 503).await;
+        let pending = s.create_keyed(id, "pending", &form("Two"), 201).await;
+        assert_eq!(pending["key"], Value::Null);
+        let same = async |what: &str| {
+            assert_eq!(s.create_keyed(id, "linked", &form("One"), 201).await, made, "{what}");
+            assert_eq!(s.create_keyed(id, "pending", &form("Two"), 201).await, pending, "{what}");
+            assert_eq!(s.tickets_of(id).await.len(), 2);
+        };
+        for wrong in [form(""), json!({"title": "One"}), json!({}), {
+            let mut wrong = form("One");
+            wrong["priority"] = json!("urgent");
+            wrong
+        }] {
+            assert_eq!(s.create_keyed(id, "linked", &wrong, 201).await, made, "{wrong}");
+            assert_eq!(s.create_keyed(id, "pending", &wrong, 201).await, pending, "{wrong}");
+        }
+        let link_is = |status: &'static str| s.t.app.db.write(move |tx| {
+            use diesel::RunQueryDsl;
+            Ok::<_, AppError>(diesel::sql_query(format!("UPDATE links SET status = '{status}'")).execute(tx.conn())?)
+        });
+        link_is("broken").await.unwrap();
+        same("broken").await;
+        s.create_keyed(id, "new", &form("Three"), 503).await;
+        link_is("disabled").await.unwrap();
+        same("disabled").await;
+        // Another error's key is its own; nothing of this one shows.
+        for key in ["linked", "pending"] {
+            let refused = s.create_keyed(other, key, &form("One"), 400).await;
+            assert!(refused.get("key").is_none() && !refused.to_string().contains("acme/shop#"), "{refused}");
+        }
+        assert!(s.tickets_of(other).await.is_empty());
+        link_is("active").await.unwrap();
+        let path = s.org_path(&format!("repos/{}/", s.world.repo));
+        s.t.send("DELETE", &path, &s.tenant.token, Value::Null, 202).await;
+        same("the repository is removed").await;
+        link_is("removed").await.unwrap();
+        same("disconnected").await;
+        // Another tenant finds nothing, by whichever path.
+        let rival = s.t.tenant("rival").await;
+        let (theirs, _) = crate::scene::group_of(&s.t, &rival, "ZeroDivisionError").await;
+        for (org, group) in [("acme", id), ("rival", id), ("rival", theirs)] {
+            let path = format!("/api/0/organizations/{org}/issues/{group}/integrations/{}/", s.integration);
+            let request = s.t.call("POST", &path, &rival.token).header("Idempotency-Key", "linked");
+            answer(request.json(&form("One")), 404).await;
+        }
+        link_is("active").await.unwrap();
+        assert_eq!(s.issues_now().len(), 1);
+    }
+
     async fn who_comes_after_a_crash_takes_over(s) {
         let (id, _) = group(s, "ZeroDivisionError").await;
         s.fault("POST", ISSUES, Action::Status { status: 429, retry_after: Some(1), body: None });

@@ -141,6 +141,12 @@ pub async fn create(
     client_key: Option<&str>,
     actor: &Actor,
 ) -> Result<Ticket, TicketError> {
+    let client_key = client_key.map(|key| format!("key:{}", text::cut_chars(key, 200)));
+    if let Some(key) = &client_key
+        && let Some(ticket) = repeated(app, org.id, group.id, link, key).await?
+    {
+        return Ok(ticket);
+    }
     let repo = form.repo.trim();
     if repo.is_empty() {
         return Err(TicketError::Field("repo", "Repository is required".into()));
@@ -164,9 +170,7 @@ pub async fn create(
         group: group.id,
         link,
         repo: opened.repo,
-        client_key: client_key.map_or(form_hash, |key| {
-            format!("key:{}", text::cut_chars(key, 200))
-        }),
+        client_key: client_key.unwrap_or(form_hash),
         marker,
         state: TicketStatus::Pending,
         repo_name: repo.to_owned(),
@@ -186,6 +190,41 @@ pub async fn create(
             find(app, org.id, ticket.id).await
         }
         ended => ended,
+    }
+}
+
+/// The ticket that this link made or makes for the same client key, whatever has become of link, repository and form
+/// since. A pending one is finished on the way, if that is possible now.
+async fn repeated(
+    app: &App,
+    org: OrgId,
+    group: GroupId,
+    link: LinkId,
+    key: &str,
+) -> Result<Option<Ticket>, TicketError> {
+    let key = key.to_owned();
+    let known = app
+        .db
+        .read(move |conn| Ok::<_, TicketError>(store::find_by_client_key(conn, org, group, &key)?))
+        .await?;
+    let Some(ticket) = known.filter(|ticket| ticket.link_id == link) else {
+        return Ok(None);
+    };
+    match ticket.state {
+        TicketStatus::Failed => return Ok(None),
+        TicketStatus::Linked | TicketStatus::Gone => return Ok(Some(ticket)),
+        TicketStatus::Pending => {}
+    }
+    let backend = match backends::open_for(app, &ticket).await {
+        Ok(backend) => backend,
+        Err(TicketError::App(error)) => return Err(error.into()),
+        Err(_) => return Ok(Some(ticket)),
+    };
+    match finish_or_wait(app, org, ticket.id, Some(backend)).await {
+        Err(TicketError::Pending | TicketError::Busy(..)) => {
+            find(app, org, ticket.id).await.map(Some)
+        }
+        ended => ended.map(Some),
     }
 }
 
