@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::client::LinkError;
-use super::repos::{self, HookStart, MAX_NAME, RepoChange};
+use super::repos::{self, BEING_REMOVED, HookStart, MAX_NAME, RepoChange};
 use super::store::{self, Link, RepoFilter};
 use super::wire::{FEATURES, directory_entry, org_integration_object, repository_object};
 use super::{
@@ -391,7 +391,7 @@ pub async fn edit_repo(
         .read(move |conn| store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found))
         .await?;
     if repo.status == RepoStatus::Removed {
-        return Err(AppError::invalid("The repository is being removed."));
+        return Err(AppError::invalid(BEING_REMOVED));
     }
     let change = RepoChange {
         hidden: match body

@@ -225,7 +225,7 @@ pub async fn client_for_link(app: &App, org: OrgId, id: LinkId) -> Result<Connec
     }
 }
 
-fn off(link: &Link) -> LinkError {
+pub(super) fn off(link: &Link) -> LinkError {
     LinkError::Off(
         link.status_reason
             .clone()

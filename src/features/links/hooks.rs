@@ -332,8 +332,8 @@ pub async fn repair_hook(app: &App, org: OrgId, id: RepoId, actor: &str) -> AppR
     Ok(repo)
 }
 
-fn in_use(conn: &mut Conn, org: OrgId, id: RepoId) -> AppResult<(Repo, LinkId)> {
-    let repo = store::find_repo(conn, org, id)?.ok_or_else(AppError::not_found)?;
+fn in_use(tx: &mut Tx<'_>, org: OrgId, id: RepoId) -> AppResult<(Repo, LinkId)> {
+    let repo = store::hold_repo(tx, org, id)?.ok_or_else(AppError::not_found)?;
     match (repo.link_id, repo.status) {
         (Some(link), RepoStatus::Active) => Ok((repo, link)),
         _ => Err(AppError::conflict(format!(

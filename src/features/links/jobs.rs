@@ -174,7 +174,7 @@ impl RemoveHook {
         let (org, id) = (self.org, self.repo);
         app.db
             .write(move |tx| {
-                let unused = store::find_repo(tx, org, id)?.is_none_or(|repo| {
+                let unused = store::hold_repo(tx, org, id)?.is_none_or(|repo| {
                     matches!(repo.status, RepoStatus::Removed | RepoStatus::Hidden)
                 });
                 if unused {

@@ -283,7 +283,9 @@ pub async fn disconnect(app: &App, org: OrgId, id: LinkId, actor: &str) -> AppRe
     let (actor, now) = (actor.to_owned(), app.clock.now());
     app.db
         .write(move |tx| {
-            let link = store::find_link(tx, org, id)?.ok_or_else(AppError::not_found)?;
+            let link = store::hold_link(tx, org, id)?
+                .filter(|link| link.status != LinkStatus::Removed && !link.private)
+                .ok_or_else(AppError::not_found)?;
             cancel_ordered(tx, &order_key(id))?;
             store::set_link_status(tx, org, id, LinkStatus::Removed, None, now)?;
             let in_use = [RepoStatus::Active, RepoStatus::Disabled, RepoStatus::Hidden];
@@ -318,8 +320,12 @@ pub fn follow_installation(
     now: Micros,
 ) -> AppResult<()> {
     const ACTOR: &str = "Bitbucket";
-    for link in store::links_of_installation(tx, installation.id)? {
-        let (org, id) = (link.org_id, link.id);
+    for found in store::links_of_installation(tx, installation.id)? {
+        let (org, id) = (found.org_id, found.id);
+        // Somebody may disconnect it at this moment.
+        let Some(link) = store::hold_link(tx, org, id)? else {
+            continue;
+        };
         let reason = match installation.status {
             InstallStatus::Uninstalled => Some("The workspace has removed the app."),
             InstallStatus::Live if installation.principal_uuid != link.workspace_uuid => {

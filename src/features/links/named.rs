@@ -270,6 +270,8 @@ pub async fn reauthorise(
     let link = app
         .db
         .write(move |tx| {
+            // Nobody disconnects it in between: its credential would stay.
+            store::hold_link(tx, org, id)?;
             let link = store::find_link_of(tx, org, id, person)?.ok_or_else(AppError::not_found)?;
             if link.kind.is_connect() || !stored.fits(kind) {
                 return Err(AppError::conflict(

@@ -11,8 +11,8 @@ use super::client::{self, Connected, client_for_link, remember};
 use super::hooks::{self, forget_cached};
 use super::store::{self, Link, Repo, RepoFacts, Taken};
 use super::{
-    CredentialKind, EnsureHook, HookState, LinkError, LinkId, REPO_PROVIDER, RemoveHook, RepoId,
-    RepoStatus, SERVER_REPO_PROVIDER, server,
+    CredentialKind, EnsureHook, HookState, LinkError, LinkId, LinkStatus, REPO_PROVIDER,
+    RemoveHook, RepoId, RepoStatus, SERVER_REPO_PROVIDER, server,
 };
 use crate::app::App;
 use crate::bitbucket::RepoRef;
@@ -28,6 +28,9 @@ use crate::kit::jobs::{cancel, enqueue};
 
 /// Longest name or address of a repository that is stored.
 pub(super) const MAX_NAME: usize = 200;
+
+/// Why a removed repository is not changed: it is added again instead.
+pub(super) const BEING_REMOVED: &str = "The repository is being removed.";
 
 /// When the job that registers the hook starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +155,7 @@ pub async fn add_repository(
             } else {
                 now.plus(Duration::from_secs(60))
             };
+            require_in_use(tx, &connected.link)?;
             match take(tx, &sealer, &connected.link, &facts, at, now)? {
                 Taken::Exists(_) => Err(LinkError::Exists),
                 Taken::Twin(repo) => Ok(repo),
@@ -173,6 +177,15 @@ pub async fn add_repository(
         .await?;
     forget_cached(app);
     Ok(repo)
+}
+
+/// The link was in use when its client was made; it must be so still when a repository is put under it.
+pub(super) fn require_in_use(tx: &mut Tx<'_>, link: &Link) -> Result<(), LinkError> {
+    match store::hold_link(tx, link.org_id, link.id)? {
+        Some(now) if matches!(now.status, LinkStatus::Active | LinkStatus::Broken) => Ok(()),
+        Some(now) if now.status == LinkStatus::Disabled => Err(client::off(&now)),
+        _ => Err(LinkError::NotFound),
+    }
 }
 
 fn require_same_workspace(connected: &Connected, fetched: &HostedRepo) -> Result<(), LinkError> {
@@ -232,7 +245,7 @@ pub async fn repository_gone(app: &App, org: OrgId, id: RepoId) -> AppResult<Rep
     let repo = app
         .db
         .write(move |tx| {
-            let repo = store::find_repo(tx, org, id)?
+            let repo = store::hold_repo(tx, org, id)?
                 .filter(|repo| repo.status != RepoStatus::Removed)
                 .ok_or_else(AppError::not_found)?;
             if repo.status == RepoStatus::Gone {
@@ -272,7 +285,7 @@ async fn change_status(
     let repo = app
         .db
         .write(move |tx| {
-            let repo = store::find_repo(tx, org, id)?
+            let repo = store::hold_repo(tx, org, id)?
                 .filter(|repo| repo.status != RepoStatus::Removed)
                 .ok_or_else(AppError::not_found)?;
             let changed =
@@ -357,7 +370,7 @@ pub(super) struct RepoChange {
     pub(super) url: Option<String>,
 }
 
-/// Hides or shows a repository, or renames it.
+/// Hides or shows a repository, or renames it. 400 for one that is removed by now.
 pub(super) async fn edit(
     app: &App,
     org: OrgId,
@@ -369,7 +382,10 @@ pub(super) async fn edit(
     let repo = app
         .db
         .write(move |tx| {
-            let repo = store::find_repo(tx, org, id)?.ok_or_else(AppError::not_found)?;
+            let repo = store::hold_repo(tx, org, id)?.ok_or_else(AppError::not_found)?;
+            if repo.status == RepoStatus::Removed {
+                return Err(AppError::invalid(BEING_REMOVED));
+            }
             let status = match change.hidden {
                 Some(true) => RepoStatus::Hidden,
                 Some(false) if repo.status == RepoStatus::Hidden => RepoStatus::Active,
@@ -454,6 +470,11 @@ pub(super) async fn relink(
             let twin = store::find_repo_by_external(tx, org, &facts.external_id)?;
             if twin.is_some_and(|twin| twin.id != id) {
                 return Err(LinkError::Exists);
+            }
+            require_in_use(tx, &connected.link)?;
+            let held = store::hold_repo(tx, org, id)?.ok_or(LinkError::NotFound)?;
+            if held.status == RepoStatus::Removed {
+                return Err(LinkError::Invalid(BEING_REMOVED.to_owned()));
             }
             let repo = store::write_repo(tx, org, id, link, &facts, now)?;
             let hook = EnsureHook {

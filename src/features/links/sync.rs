@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::{client_for_link, remember};
 use super::hooks::{self, forget_cached};
-use super::repos::{facts, take};
+use super::repos::{facts, require_in_use, take};
 use super::store::{self, Link, RepoFacts, Taken};
 use super::{EnsureHook, LinkError, LinkId, RepoStatus};
 use crate::app::App;
@@ -70,6 +70,7 @@ pub(super) async fn sync(app: &App, org: OrgId, link: LinkId) -> Result<usize, L
     let adopted = app
         .db
         .write(move |tx| {
+            require_in_use(tx, &connected.link)?;
             let mut adopted = 0;
             for facts in &wanted {
                 adopted += usize::from(bring_up_to_date(tx, &sealer, &connected.link, facts, now)?);
@@ -90,7 +91,11 @@ fn bring_up_to_date(
     now: Micros,
 ) -> AppResult<bool> {
     let org = link.org_id;
-    match store::find_repo_by_external(tx, org, &facts.external_id)? {
+    let known = match store::find_repo_by_external(tx, org, &facts.external_id)? {
+        Some(repo) => store::hold_repo(tx, org, repo.id)?,
+        None => None,
+    };
+    match known {
         Some(repo) if repo.link_id == Some(link.id) && repo.status == RepoStatus::Active => {
             store::refresh_repo(tx, org, repo.id, facts, now)?;
             let hook = EnsureHook {

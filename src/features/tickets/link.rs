@@ -137,26 +137,18 @@ async fn store_link(
                 description: remote.description.clone(),
                 state: remote.state.clone(),
             };
-            let ticket = match store::find_by_key(tx, org, link, &made.key)? {
+            let known = store::find_by_key(tx, org, link, &made.key)?;
+            let ticket = match known {
                 Some(ticket) => {
                     store::refresh(tx, org, ticket.id, &made, now)?;
                     ticket
                 }
                 None => {
-                    let marker = format!("tb-{}", random_hex(10));
                     let new = NewTicket {
-                        org,
-                        group,
-                        link,
                         repo: row,
-                        client_key: marker.clone(),
-                        marker,
-                        state: TicketStatus::Pending,
                         repo_name: repo.clone(),
-                        title: made.title.clone(),
-                        description: remote.description.clone(),
-                        draft: "{}".to_owned(),
                         created_by: actor.name.clone(),
+                        ..reference_to(org, group, link, &made)
                     };
                     let ticket = store::insert(tx, &new, now)?.ok_or(TicketError::AlreadyLinked)?;
                     store::set_linked(tx, org, ticket.id, &made, now)?;
@@ -183,6 +175,25 @@ async fn store_link(
         .await
 }
 
+/// The row of a ticket that was made elsewhere; its marker stands in no text.
+fn reference_to(org: OrgId, group: GroupId, link: LinkId, made: &Made) -> NewTicket {
+    let marker = format!("tb-{}", random_hex(10));
+    NewTicket {
+        org,
+        group,
+        link,
+        repo: None,
+        client_key: marker.clone(),
+        marker,
+        state: TicketStatus::Pending,
+        repo_name: String::new(),
+        title: made.title.clone(),
+        description: made.description.clone(),
+        draft: "{}".to_owned(),
+        created_by: String::new(),
+    }
+}
+
 /// Writes down what the person says on the ticket, with a safety job: once the link is there the comment comes too.
 fn put_comment(
     tx: &mut Tx<'_>,
@@ -193,8 +204,7 @@ fn put_comment(
 ) -> Result<Comment, TicketError> {
     let (marker, body) = comments::with_marker(text, &made.url);
     let reason = format!("{BY_LINKING}{}:{}", ticket.group_id, now.0);
-    let comment =
-        store::put_comment(tx, ticket.org_id, ticket.id, &reason, &marker, &body, now)?;
+    let comment = store::put_comment(tx, ticket.org_id, ticket.id, &reason, &marker, &body, now)?;
     let safety = PostComment {
         org: ticket.org_id,
         ticket: ticket.id,
@@ -220,7 +230,7 @@ pub async fn unlink(
     let (actor, now) = (actor.clone(), app.clock.now());
     app.db
         .write(move |tx| {
-            let ticket = store::find(tx, org, id)?
+            let ticket = store::hold(tx, org, id)?
                 .filter(|ticket| link.is_none_or(|link| link == ticket.link_id))
                 .ok_or(TicketError::NotFound)?;
             if ticket.state == TicketStatus::Pending {

@@ -129,6 +129,14 @@ pub(super) fn find(conn: &mut Conn, org: OrgId, id: TicketId) -> QueryResult<Opt
         .optional()
 }
 
+/// The same, and nobody else changes the row before the transaction ends: for a write that depends on its state.
+pub(super) fn hold(tx: &mut Tx<'_>, org: OrgId, id: TicketId) -> QueryResult<Option<Ticket>> {
+    diesel::update(row(org, id))
+        .set(tickets::state.eq(tickets::state))
+        .execute(tx.conn())?;
+    find(tx, org, id)
+}
+
 pub(super) fn find_by_client_key(
     conn: &mut Conn,
     org: OrgId,

@@ -51,11 +51,7 @@ pub(super) async fn sync_group(
 ) -> Result<(), TicketError> {
     let (facts, tickets) = app.db.read(move |conn| read(conn, org, id)).await?;
     let mut later = None;
-    for Told {
-        ticket,
-        last: told,
-    } in tickets
-    {
+    for Told { ticket, last: told } in tickets {
         let Some(change) = change_for(app, &facts, &ticket, &told) else {
             continue;
         };
@@ -198,7 +194,11 @@ pub(super) fn untold(conn: &mut Conn, ticket: &Ticket) -> Result<Vec<GroupId>, T
         };
         list.push((id, reason_for(&group, ticket, &last).is_some()));
     }
-    let speaking = if resolved.is_empty() { others } else { resolved };
+    let speaking = if resolved.is_empty() {
+        others
+    } else {
+        resolved
+    };
     Ok(speaking
         .into_iter()
         .filter(|(_, untold)| *untold)

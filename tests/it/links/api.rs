@@ -347,6 +347,51 @@ in_a_world! {
         world.finish().await;
     }
 
+    async fn a_change_beside_a_removal_brings_nothing_back(world) {
+        let (t, token, repo) = (&world.t, &world.tenant.token, &world.repo);
+        // Holds a write open in which something is removed, while a request that has seen it before waits for the row.
+        let beside = async |statement: String, request: reqwest::RequestBuilder| {
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            let mut begun = Some(begun);
+            let removal = t.app.db.write(move |tx| {
+                use diesel::RunQueryDsl;
+                diesel::sql_query(statement.clone()).execute(tx.conn())?;
+                if let Some(begun) = begun.take() {
+                    begun.send(()).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(1_500));
+                Ok::<_, AppError>(())
+            });
+            let change = async {
+                begins.await.unwrap();
+                raw(request).await
+            };
+            let (removed, answer) = tokio::join!(removal, change);
+            removed.unwrap();
+            answer
+        };
+        let path = format!("{REPOS}{repo}/");
+        let gone = format!("UPDATE repos SET status = 'pending_deletion' WHERE id = {repo}");
+        let hide = t.call("PUT", &path, token).json(&json!({ "status": "hidden" }));
+        let (code, _, answer) = beside(gone.clone(), hide).await;
+        assert_eq!((code, answer["detail"].as_str()), (400, Some("The repository is being removed.")), "{answer}");
+        assert_eq!(world.repo(repo).await.status, RepoStatus::Removed);
+        world.add("acme/shop", 201).await;
+        t.run_jobs().await;
+        let (code, ..) = beside(gone, t.call("DELETE", &path, token)).await;
+        assert_eq!(code, 404, "removed once");
+        world.add("acme/shop", 201).await;
+        t.run_jobs().await;
+
+        // A link that is disconnected while a repository is added to it.
+        world.bitbucket.create_repository(NewRepository::new("acme", "web")).await.unwrap();
+        let gone = format!("UPDATE links SET status = 'removed' WHERE id = {}", world.integration);
+        let body = json!({ "provider": "integrations:bitbucket", "installation": world.integration, "identifier": "acme/web" });
+        let (code, _, answer) = beside(gone, t.call("POST", REPOS, token).json(&body)).await;
+        assert_eq!((code, answer["error_type"].as_str()), (404, Some("not found")), "{answer}");
+        assert_eq!(world.get(&format!("{REPOS}?query=web")).await, json!([]));
+    }
+
     async fn changing_and_removing_row_by_row(world) {
         let (t, token, repo) = (&world.t, &world.tenant.token, &world.repo);
         let path = format!("{REPOS}{repo}/");

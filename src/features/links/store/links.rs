@@ -337,6 +337,22 @@ pub(in crate::features::links) fn find_any_link(
         .optional()
 }
 
+/// A link, whatever its status, and nobody else changes the row before the transaction ends: for a write that depends
+/// on its status.
+pub(in crate::features::links) fn hold_link(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: LinkId,
+) -> QueryResult<Option<Link>> {
+    let row = links::table
+        .filter(links::org_id.eq(org))
+        .filter(links::id.eq(id));
+    diesel::update(row)
+        .set(links::status.eq(links::status))
+        .execute(tx.conn())?;
+    find_any_link(tx, org, id)
+}
+
 /// Links of an installation over all organizations, for what happens to the installation itself.
 pub(in crate::features::links) fn links_of_installation(
     conn: &mut Conn,

@@ -19,14 +19,14 @@ pub(super) use hooks::{
 pub use links::{Link, LinkInUse, find_link, links_in_use, list_links};
 pub(super) use links::{
     LinkFacts, NamedFacts, break_link, describe_link, every_link, find_any_link, find_link_of,
-    insert_named_link, links_of_installation, list_links_of, mend_link, note_check, put_link,
-    set_link_config, set_link_kind, set_link_reason, set_link_status,
+    hold_link, insert_named_link, links_of_installation, list_links_of, mend_link, note_check,
+    put_link, set_link_config, set_link_kind, set_link_reason, set_link_status,
 };
 pub use repos::{
     Repo, RepoFilter, count_repos, find_repo, find_repo_by_external, find_repo_by_name, list_repos,
     repos_by_ids, repos_of_link,
 };
 pub(super) use repos::{
-    RepoFacts, Taken, edit_repo, insert_unlinked, move_repos, refresh_repo, rename_repo, take_repo,
-    unlinked_repos, write_repo,
+    RepoFacts, Taken, edit_repo, hold_repo, insert_unlinked, move_repos, refresh_repo, rename_repo,
+    take_repo, unlinked_repos, write_repo,
 };

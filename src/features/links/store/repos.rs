@@ -93,6 +93,21 @@ pub fn find_repo(conn: &mut Conn, org: OrgId, id: RepoId) -> QueryResult<Option<
         .optional()
 }
 
+/// The same, and nobody else changes the row before the transaction ends: for a write that depends on its status.
+pub(in crate::features::links) fn hold_repo(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    id: RepoId,
+) -> QueryResult<Option<Repo>> {
+    let row = repos::table
+        .filter(repos::org_id.eq(org))
+        .filter(repos::id.eq(id));
+    diesel::update(row)
+        .set(repos::status.eq(repos::status))
+        .execute(tx.conn())?;
+    find_repo(tx, org, id)
+}
+
 /// A repository by its uuid in braces, or on Data Center by server and number, whatever its status.
 ///
 /// # Errors
