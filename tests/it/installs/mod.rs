@@ -367,6 +367,52 @@ with_bitbucket! {
         assert_eq!(post(&t, INSTALLED, bare.to_string(), Some(&token)).await.status, 400);
     }
 
+    // The naming rules of sentry.md §1.6 and bitbucket.md §1.6, from the first body to `/api/0`.
+    async fn a_first_install_without_a_username_goes_by_what_it_has(bitbucket, t) {
+        let acme = t.tenant("acme").await;
+        let (client_key, _) = install(&t, &bitbucket, "acme").await;
+        let uuid = stored(&t, &client_key).await.unwrap().principal_uuid;
+        let secret = bitbucket.shared_secret(&client_key).unwrap().expose().to_owned();
+        let picture = "https://pictures.example/acme.svg";
+        let by_uuid = format!("bitbucket.org/{uuid}");
+        let rows = [
+            ("user", Some("Sentry User"), None, "Sentry User", "Sentry User"),
+            ("team", None, None, uuid.as_str(), by_uuid.as_str()),
+            ("team", Some("Sentry Team"), Some(picture), "Sentry Team", "bitbucket.org/Sentry Team"),
+        ];
+        for (kind, display, icon, name, domain) in rows {
+            t.app.db.write(|tx| {
+                use diesel::RunQueryDsl;
+                Ok::<_, AppError>(diesel::sql_query("DELETE FROM installations").execute(tx.conn())?)
+            }).await.unwrap();
+            bitbucket.clear_calls();
+            let mut body = install_body(&client_key, &secret, &uuid);
+            body["principal"] = json!({ "type": kind, "uuid": uuid, "display_name": display, "links": { "avatar": { "href": icon } } });
+            let answer = post(&t, INSTALLED, body.to_string(), None).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{kind}, {display:?}");
+            assert_eq!(bitbucket.calls().len(), 1, "the proof");
+            let row = stored(&t, &client_key).await.unwrap();
+            let found = (row.principal_type.as_str(), row.principal_name.as_str(), row.domain_name.as_str(), row.icon.as_deref());
+            assert_eq!(found, (kind, name, domain, icon));
+        }
+        let setup = t.url(&format!("{SETUP}?jwt={}", good_token(&bitbucket, &client_key, "GET", SETUP)));
+        let cookie = t.session(&acme.owner).await;
+        link_by_hand(&t, &setup, &cookie, "acme").await;
+        t.run_jobs().await;
+        let linked = t.get("/api/0/organizations/acme/integrations/", &acme.token, 200).await[0].clone();
+        for (key, value) in [("name", "Sentry Team"), ("domainName", "bitbucket.org/Sentry Team"), ("icon", picture), ("accountType", "team")] {
+            assert_eq!(linked[key], value, "{linked}");
+        }
+        let id = linked["id"].as_str().unwrap();
+        let page = send(t.http.get(t.url(&format!("/o/acme/connections/{id}/"))).header("cookie", &cookie).header("accept", "text/html")).await;
+        assert!(page.status == 200 && page.body.contains("Sentry Team"), "{}", page.body);
+        // What is called goes by the uuid, so a name with a space in it is no address.
+        let body = json!({ "provider": "integrations:bitbucket", "installation": id, "identifier": "acme/shop" });
+        t.send("POST", "/api/0/organizations/acme/repos/", &acme.token, body, 201).await;
+        t.run_jobs().await;
+        assert!(bitbucket.take_violations().is_empty() && t.dead_jobs().await.is_empty());
+    }
+
     async fn a_lost_secret_needs_the_operator(bitbucket, t) {
         let (client_key, _) = install(&t, &bitbucket, "acme").await;
         // Bitbucket forgets the install, and we did not hear of it: its token was too old.
