@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository};
+use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository, Rule};
 use serde_json::{Value, json};
 use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
@@ -12,7 +12,7 @@ use tracebucket::features::links::{CredentialKind, Given, NewConnection};
 use tracebucket::features::{links, tickets};
 use tracebucket::kit::jobs;
 
-use crate::support::world::{World, git};
+use crate::support::world::{World, expect_violations, git};
 use crate::support::{Backend, client};
 
 /// In the words of Bitbucket: they stand in the pictures.
@@ -295,5 +295,5 @@ async fn pages_that_are_empty_over_gone_or_refused() {
     let script = client::node("browser/looks.mjs", &[config]);
     let said = client::run(script, "", Duration::from_secs(300)).await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
-    world.bitbucket.take_violations();
+    expect_violations(&world.bitbucket, &[Rule::BasicCredential, Rule::Scope]);
 }

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
-use bitbucket_sandbox::{Action, Fault};
+use bitbucket_sandbox::{Action, Fault, Rule};
 use tracebucket::kit::crypto::Sealer;
 
-use crate::support::world::{Way, World, hidden};
+use crate::support::world::{Way, World, expect_violations, hidden};
 use crate::support::{Backend, TestApp};
 
 /// Runs the doctor beside the application with some settings changed; answers whether all is well, and its lines.
@@ -157,7 +157,7 @@ async fn doctor(backend: Backend) {
         !well && lines.contains("FAIL  database: ") && !lines.contains("secret-word"),
         "{lines}"
     );
-    world.bitbucket.take_violations();
+    expect_violations(&world.bitbucket, &[Rule::UnknownRoute]);
     world.finish().await;
 }
 
@@ -263,7 +263,7 @@ async fn named(backend: Backend) {
             && lines.contains("Re-authorise"),
         "{lines}"
     );
-    world.bitbucket.take_violations();
+    expect_violations(&world.bitbucket, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,7 +31,7 @@ async fn whatever_bitbucket_does_a_ticket_is_made_once() {
         (status(500), 503, "500"),
         (status(555), 503, "555"),
         (Action::Half, 503, "broke off"),
-        (Action::DropBefore, 503, ""),
+        (Action::DropBefore, 503, "broke off"),
         (Action::Slow { ms: 30_000 }, 503, "time"),
         (
             Action::Redirect {
@@ -139,7 +139,7 @@ scenes! {
         let elsewhere = Action::Redirect { url: "https://elsewhere.example/2.0/".into(), status: None };
         let faults = [
             (status(401), "401"), (status(403), "403"), (status(429), "429"), (status(500), "500"), (status(555), "555"),
-            (Action::Half, "broke off"), (Action::DropBefore, ""), (Action::Slow { ms: 30_000 }, "in time"), (elsewhere, "elsewhere.example"),
+            (Action::Half, "broke off"), (Action::DropBefore, "broke off"), (Action::Slow { ms: 30_000 }, "in time"), (elsewhere, "elsewhere.example"),
         ];
         s.commit("", "Start").await;
         let clone = s.checkout();

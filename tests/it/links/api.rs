@@ -278,7 +278,7 @@ in_a_world! {
         // Not there, and another workspace's.
         assert_eq!(post(body("integrations:bitbucket", integration.clone(), "acme/none"), 400).await["error_type"], "validation");
         assert_eq!(post(body("integrations:bitbucket", integration.clone(), "beta/secret"), 400).await["error_type"], "validation");
-        world.bitbucket.take_violations();
+        expect_violations(&world.bitbucket, &[Rule::ForeignWorkspace]);
         // In use already.
         let twice = world.add("acme/shop", 400).await;
         assert_eq!(twice["detail"]["code"], "repo_exists");
@@ -421,7 +421,6 @@ in_a_world! {
         assert_eq!((linked["integrationId"].as_str(), linked["provider"]["id"].as_str()), (Some(world.integration.as_str()), Some("integrations:bitbucket")));
         let stranger = world.known_from_release("not/there", None).await;
         t.send("PUT", &format!("{REPOS}{stranger}/"), token, json!({ "integrationId": world.integration }), 400).await;
-        world.bitbucket.take_violations();
         t.run_jobs().await;
         assert_eq!(world.hooks().len(), 2);
 

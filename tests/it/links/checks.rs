@@ -13,7 +13,7 @@ use tracebucket::features::links::{
 use tracebucket::kit::clock::Micros;
 use tracebucket::kit::jobs;
 
-use crate::support::world::{Way, World};
+use crate::support::world::{Way, World, expect_violations};
 use crate::support::{Backend, TestApp};
 
 async fn test(t: &TestApp, kind: CredentialKind, workspace: &str, signs: Credential) -> Report {
@@ -115,7 +115,10 @@ async fn each_mistake_has_its_advice(backend: Backend) {
         "{}",
         advice(&bearer)
     );
-    bitbucket.take_violations();
+    expect_violations(
+        bitbucket,
+        &[Rule::BasicCredential, Rule::BearerToken, Rule::Scope],
+    );
 }
 
 /// A connection by a workspace token that can be taken back.
@@ -291,7 +294,7 @@ async fn a_private_connection_is_its_owners_alone(backend: Backend) {
     assert!(matches!(other, Err(LinkError::NotFound)), "{other:?}");
     let own = links::test_connection(&t.app, org, link.id, Some(world.tenant.owner.id), None).await;
     assert!(own.unwrap().ok);
-    world.bitbucket.take_violations();
+    expect_violations(&world.bitbucket, &[]);
 }
 
 async fn the_write_probe_leaves_nothing_open(backend: Backend) {

@@ -1,11 +1,11 @@
 //! Connecting by the forms of the console, without script.
 
-use bitbucket_sandbox::{Access, NewCredential};
+use bitbucket_sandbox::{Access, NewCredential, Rule};
 use serde_json::Value;
 use tracebucket::features::links::{CredentialKind, features};
 
 use super::INTEGRATIONS;
-use crate::support::world::{bitbucket_and_app, consumer_at, hidden};
+use crate::support::world::{bitbucket_and_app, consumer_at, expect_violations, hidden};
 use crate::support::{Backend, TestApp};
 
 struct Browser<'a> {
@@ -242,7 +242,7 @@ async fn connecting(backend: Backend) {
         "{}",
         mended.text
     );
-    bitbucket.take_violations();
+    expect_violations(&bitbucket, &[Rule::BasicCredential]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,7 +123,6 @@ in_a_world! {
         t.run_jobs().await;
         assert!(world.hooks().is_empty());
         assert_eq!(get(cookie.clone(), connection).await.0, 404);
-        bitbucket.take_violations();
         world.finish().await;
     }
 
@@ -173,7 +172,7 @@ in_a_world! {
         assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["hooks"], 0, "the old key is not needed any more");
         cli(t, &["repo", "rotate-secret", "--org", "rival", "--repo", "acme/web"], Some(fresh)).await.unwrap();
         assert!(links::repo_secrets(&t.app, world.tenant.org.id, &world.repo(&world.repo).await.external_id.unwrap(), true).await.is_err(), "this process has only the old key");
-        world.bitbucket.take_violations();
+        world.finish().await;
     }
 }
 

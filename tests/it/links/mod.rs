@@ -10,14 +10,16 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{Action, Fault, NewRepository, NewToken, Sandbox};
+use bitbucket_sandbox::{Action, Fault, NewRepository, NewToken, Rule, Sandbox};
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::accounts::{OrgId, Role};
 use tracebucket::features::links::{self, HookState, Repo, RepoId, RepoStatus};
 use tracebucket::kit::crypto::{Sealer, hmac_sha256};
 
-use crate::support::world::{World, bitbucket_and_app, hidden, install, link_by_hand};
+use crate::support::world::{
+    World, bitbucket_and_app, expect_violations, hidden, install, link_by_hand,
+};
 use crate::support::{Backend, TestApp};
 
 const REPOS: &str = "/api/0/organizations/acme/repos/";

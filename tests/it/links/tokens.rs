@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{ChangeConsumer, Fault, Sandbox};
+use bitbucket_sandbox::{ChangeConsumer, Fault, Rule, Sandbox};
 use diesel::prelude::*;
 use tracebucket::app::App;
 use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
@@ -13,7 +13,7 @@ use tracebucket::features::links::{
 };
 
 use super::status;
-use crate::support::world::{allow, bitbucket_and_app, consumer};
+use crate::support::world::{allow, bitbucket_and_app, consumer, expect_violations};
 use crate::support::{Backend, TestApp};
 
 const TOKENS: &str = "POST /site/oauth2/access_token";
@@ -194,7 +194,7 @@ async fn a_crash_after_the_refresh_needs_a_person_once(backend: Backend) {
         (link.id, LinkStatus::Active, "Shop team")
     );
     scene.call().await.unwrap();
-    scene.bitbucket.take_violations();
+    expect_violations(&scene.bitbucket, &[Rule::RefreshToken]);
 }
 
 async fn a_crash_within_the_grace_is_not_noticed(backend: Backend) {
@@ -245,7 +245,7 @@ async fn a_token_that_was_taken_back_is_renewed_or_breaks(backend: Backend) {
         .unwrap_err();
     assert_eq!(error.kind(), tracebucket::bitbucket::Kind::Unauthorized);
     assert_eq!(scene.link().await.status, LinkStatus::Broken);
-    scene.bitbucket.take_violations();
+    expect_violations(&scene.bitbucket, &[Rule::BearerToken]);
 }
 
 macro_rules! on_both {

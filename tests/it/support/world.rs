@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use bitbucket_sandbox::{
-    Access, InstallRequest, NewConsumer, NewCredential, NewMember, NewRepository, NewUser, Sandbox,
-    SandboxConfig,
+    Access, InstallRequest, NewConsumer, NewCredential, NewMember, NewRepository, NewUser, Rule,
+    Sandbox, SandboxConfig,
 };
 use serde_json::{Value, json};
 use tracebucket::app::App;
@@ -457,6 +457,19 @@ impl World {
         assert!(violations.is_empty(), "{violations:#?}");
         let dead = self.t.dead_jobs().await;
         assert!(dead.is_empty(), "{dead:#?}");
+    }
+}
+
+/// Judges the rules of Bitbucket that were broken so far, and forgets them: every one is among `caused`, which the test
+/// broke on purpose, and each of those was broken.
+pub fn expect_violations(bitbucket: &Sandbox, caused: &[Rule]) {
+    let violations = bitbucket.take_violations();
+    for violation in &violations {
+        assert!(caused.contains(&violation.rule), "{violation:#?}");
+    }
+    for rule in caused {
+        let met = violations.iter().any(|violation| violation.rule == *rule);
+        assert!(met, "{rule:?} was not broken: {violations:#?}");
     }
 }
 
