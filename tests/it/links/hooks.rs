@@ -323,14 +323,14 @@ async fn hooks_over_time(backend: Backend) {
         .unwrap();
     // Who is told to wait has not failed, however often.
     for _ in 0..14 {
-        assert_eq!(hook().await.state, HookState::Pending);
+        assert_eq!(hook_now().await.state, HookState::Pending);
         t.run_jobs().await;
         advance(Duration::from_secs(8 * 3_600));
     }
     assert!(t.dead_jobs().await.is_empty());
     bitbucket.clear_faults();
     t.run_jobs().await;
-    assert_eq!(hook().await.state, HookState::Active);
+    assert_eq!(hook_now().await.state, HookState::Active);
 
     let broken = Action::Status {
         status: 503,
