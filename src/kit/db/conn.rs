@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
@@ -143,11 +144,20 @@ fn with_limits(url: &str) -> String {
 pub(super) struct Manager {
     url: DatabaseUrl,
     role: Role,
+    home: Option<Arc<sqlite::Home>>,
 }
 
 impl Manager {
-    pub(super) fn new(url: DatabaseUrl, role: Role) -> Self {
-        Self { url, role }
+    pub(super) fn new(url: DatabaseUrl, role: Role, home: Option<Arc<sqlite::Home>>) -> Self {
+        Self { url, role, home }
+    }
+
+    /// A connection to another file of the same name would read that one, and take the log of this one for its own.
+    fn is_at_home(&self) -> Result<(), r2d2::Error> {
+        let check = self.home.as_ref().map_or(Ok(()), |home| home.check());
+        check.map_err(|error| {
+            r2d2::Error::ConnectionError(ConnectionError::BadConnection(error.to_string()))
+        })
     }
 }
 
@@ -156,6 +166,7 @@ impl ManageConnection for Manager {
     type Error = r2d2::Error;
 
     fn connect(&self) -> Result<AnyConnection, r2d2::Error> {
+        self.is_at_home()?;
         connect(&self.url, self.role)
     }
 

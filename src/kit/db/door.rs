@@ -378,7 +378,8 @@ impl Writer {
         finish_all(batch, || {
             Err(DbError::Unavailable(Arc::from(text.as_str())))
         });
-        if roll_back_to(&mut self.conn, 0).is_err() || !self.url.is_sqlite() {
+        let at_home = self.home.as_ref().is_none_or(|home| home.check().is_ok());
+        if (roll_back_to(&mut self.conn, 0).is_err() || !self.url.is_sqlite()) && at_home {
             match conn::connect(&self.url, Role::Writer) {
                 Ok(fresh) => self.conn = fresh,
                 Err(error) => tracing::error!(error = %error, "cannot reconnect to the database"),

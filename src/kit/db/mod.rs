@@ -176,7 +176,7 @@ impl Db {
             .min_idle(Some(u32::from(url.is_sqlite())))
             .test_on_check_out(!url.is_sqlite())
             .connection_timeout(CHECKOUT_WAIT)
-            .build(Manager::new(url.clone(), role))
+            .build(Manager::new(url.clone(), role, home.clone()))
             .map_err(|error| OpenError::Connect(error.to_string()))?;
         let bells = Arc::new(Bells::default());
         let mode = if url.is_sqlite() {
