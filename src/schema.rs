@@ -215,6 +215,52 @@ diesel::table! {
         last_delivery_at -> Nullable<BigInt>,
         checked_at -> Nullable<BigInt>,
         updated_at -> BigInt,
+        events -> Nullable<Text>,
+        finding -> Nullable<Text>,
+        repaired_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    bulk_adds (id) {
+        id -> BigInt,
+        org_id -> BigInt,
+        link_id -> BigInt,
+        actor -> Text,
+        search -> Nullable<Text>,
+        takes_all -> Bool,
+        state -> Text,
+        cursor -> Nullable<Text>,
+        problem -> Nullable<Text>,
+        total -> BigInt,
+        added -> BigInt,
+        known -> BigInt,
+        failed -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    bulk_items (id) {
+        id -> BigInt,
+        bulk_id -> BigInt,
+        org_id -> BigInt,
+        name -> Text,
+        external_id -> Nullable<Text>,
+        main_branch -> Nullable<Text>,
+        has_tracker -> Nullable<Bool>,
+        state -> Text,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    link_digests (org_id) {
+        org_id -> BigInt,
+        day -> Text,
+        entries -> Text,
+        created_at -> BigInt,
     }
 }
 
@@ -522,6 +568,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     oauth_flows,
     repos,
     repo_hooks,
+    bulk_adds,
+    bulk_items,
+    link_digests,
     groups,
     group_hashes,
     group_hours,

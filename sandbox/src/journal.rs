@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 use crate::core::lock;
 
+/// Whole answers that are kept.
+const ANSWERS_KEPT: usize = 500;
 /// How many recent calls and violations are kept.
 const KEPT: usize = 5_000;
 
@@ -168,11 +170,28 @@ pub struct CallRecord {
     pub at: String,
 }
 
+/// What was answered to a call of the API, where no fault was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Method of the call.
+    pub method: String,
+    /// Path and query, tokens left out.
+    pub path: String,
+    /// Template of the route.
+    pub template: String,
+    /// Status answered.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
 /// All records of a running sandbox; a restart forgets them.
 #[derive(Default)]
 pub(crate) struct Journal {
     violations: Mutex<VecDeque<Violation>>,
     calls: Mutex<Calls>,
+    /// None are kept while there is no list.
+    answers: Mutex<Option<VecDeque<Answer>>>,
     held: AtomicUsize,
     release: Notify,
 }
@@ -211,6 +230,28 @@ impl Journal {
             calls.recent.pop_front();
         }
         calls.recent.push_back(record);
+    }
+
+    /// From now on whole answers are kept.
+    pub(crate) fn keep_answers(&self) {
+        lock(&self.answers).get_or_insert_default();
+    }
+
+    /// Keeps an answer, if answers are kept.
+    pub(crate) fn answer(&self, make: impl FnOnce() -> Answer) {
+        if let Some(answers) = lock(&self.answers).as_mut() {
+            if answers.len() == ANSWERS_KEPT {
+                answers.pop_front();
+            }
+            answers.push_back(make());
+        }
+    }
+
+    pub(crate) fn take_answers(&self) -> Vec<Answer> {
+        let mut answers = lock(&self.answers);
+        answers
+            .as_mut()
+            .map_or_else(Vec::new, |list| list.drain(..).collect())
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {

@@ -37,7 +37,7 @@ pub use connect::install::{InstallRequest, Installed};
 pub use credentials::NewCredential;
 pub use deliveries::{Attempt, Delivery, DeliverySettings, DeliveryStatus, Flavor};
 pub use faults::{Action, Fault, FaultMatch};
-pub use journal::{CallRecord, Rule, Violation};
+pub use journal::{Answer, CallRecord, Rule, Violation};
 pub use limits::RateLimit;
 pub use oauth::{Access, ChangeConsumer, NewConsumer};
 pub use sandbox::{Sandbox, SandboxConfig};

@@ -14,7 +14,7 @@ use futures_util::stream;
 use crate::call::Call;
 use crate::core::Core;
 use crate::faults::Action;
-use crate::journal::CallRecord;
+use crate::journal::{Answer, CallRecord};
 use crate::reply::{Outcome, Reply};
 use crate::{admin, api, connect, dc, git, oauth, pages};
 
@@ -153,7 +153,18 @@ fn judge(core: &Arc<Core>, call: &Arc<Call>) -> Result<Ready, Reply> {
 
 async fn work(core: &Core, call: &Call, ready: Ready) -> (Option<Duration>, Ending) {
     let Some(action) = core.faults.take(&call.method, &call.target()) else {
-        return (None, Ending::Whole(done(ready).await));
+        let template = ready.template;
+        let reply = done(ready).await;
+        if template.starts_with("/2.0") {
+            core.journal.answer(|| Answer {
+                method: call.method.clone(),
+                path: call.target(),
+                template: template.to_owned(),
+                status: reply.status,
+                body: reply.body.to_vec(),
+            });
+        }
+        return (None, Ending::Whole(reply));
     };
     let ending = match action {
         Action::Status {

@@ -13,7 +13,7 @@ use super::behind::{Behind, Caller, Priority};
 use super::cloud::{Cloud, CloudHost, Hook, HookSpec};
 use super::datacenter::DataCenter;
 use super::error::Error;
-use super::page::{Caps, Listing};
+use super::page::{Caps, Cursor, Listing, Page};
 use super::paths::RepoRef;
 use super::wire::Commit;
 
@@ -224,6 +224,14 @@ pub trait CodeHost: fmt::Debug + Send + Sync {
 
     /// Repositories by name, exact matches first where the host can; an empty text finds all.
     fn repositories<'a>(&'a self, text: &'a str, caps: Caps) -> Answer<'a, Listing<HostedRepo>>;
+
+    /// One page of the repositories whose name contains a text, of all for an empty one; the first, or the one that a
+    /// cursor of the same call names.
+    fn repositories_page<'a>(
+        &'a self,
+        text: &'a str,
+        from: Option<&'a Cursor>,
+    ) -> Answer<'a, Page<HostedRepo>>;
 
     /// One commit.
     fn commit<'a>(&'a self, repo: &'a RepoRef, hash: &'a str) -> Answer<'a, Commit>;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::json;
+use super::meta::Meta;
 use super::wire::soft;
 
 /// The `next` link of a page, to be given back later as it is. It is checked again when used, so
@@ -43,6 +44,8 @@ pub struct Page<T> {
     pub skipped: usize,
     /// Where the next page is.
     pub next: Option<Cursor>,
+    /// What the headers say.
+    pub meta: Meta,
 }
 
 /// A list walked to its end or to a cap.
@@ -56,6 +59,8 @@ pub struct Listing<T> {
     pub complete: bool,
     /// Where the first page not read is.
     pub next: Option<Cursor>,
+    /// What the headers of the last page that was read say.
+    pub meta: Meta,
 }
 
 impl<T> Listing<T> {
@@ -68,6 +73,21 @@ impl<T> Listing<T> {
             items,
             complete: self.complete,
             next: self.next,
+            meta: self.meta,
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// The same page of something else; items without an answer count as skipped.
+    pub(super) fn keep<U>(self, show: impl FnMut(T) -> Option<U>) -> Page<U> {
+        let total = self.items.len();
+        let items: Vec<U> = self.items.into_iter().filter_map(show).collect();
+        Page {
+            skipped: self.skipped + total - items.len(),
+            items,
+            next: self.next,
+            meta: self.meta,
         }
     }
 }
@@ -97,6 +117,7 @@ impl<T: serde::de::DeserializeOwned> Page<T> {
             skipped: total - items.len(),
             items,
             next,
+            meta: Meta::default(),
         })
     }
 }

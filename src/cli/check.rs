@@ -292,8 +292,8 @@ async fn connections(report: &mut Report, app: &App) {
     }
     for finding in findings {
         let name = format!("connection {}", finding.name);
-        if let Some(warning) = finding.warning {
-            report.say(State::Note, &name, warning);
+        for concern in &finding.concerns {
+            report.say(State::Note, &name, concern);
         }
         match (finding.problem, finding.in_use) {
             (None, true) => report.say(State::Ok, &name, "Bitbucket accepts its credential"),

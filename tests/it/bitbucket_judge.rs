@@ -8,7 +8,7 @@ use bitbucket_sandbox::{CommitRequest, NewRepository, NewToken, NewUser, Rule, S
 use serde_json::{Value, json};
 
 use crate::support::world::{bitbucket_and_app, install};
-use crate::support::{Backend, TestApp, client};
+use crate::support::{Backend, TestApp, client, schemas};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MENU: &str = "espresso\ntea\n";
@@ -134,6 +134,7 @@ impl Fixture {
             })
             .collect();
         assert_eq!(left, [("Kept", "resolved", 1)]);
+        schemas::hold(&self.bitbucket.take_answers());
         // The one wrong body, which they were told to send.
         let rules: Vec<_> = self
             .bitbucket

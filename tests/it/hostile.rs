@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, memory};
 use crate::support::sdk::{auth, envelope, error, event_id};
 use crate::support::{Backend, TestApp, answer};
 
@@ -18,15 +18,6 @@ use crate::support::{Backend, TestApp, answer};
 const GROWTH: u64 = 64 * 1024;
 /// Pieces that a slow sender makes of a body.
 const PIECES: usize = 20;
-
-/// A line of `/proc/PID/status`, in KB. Looked at is memory that is the process's own (`RssAnon`): pages of its
-/// program file come and go, and a debug build has many.
-fn memory(pid: u32, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let found = status.lines().find_map(|text| text.strip_prefix(line));
-    let number = found.unwrap().trim_start_matches(':').trim();
-    number.trim_end_matches(" kB").trim().parse().unwrap()
-}
 
 fn item(kind: &str, payload: &[u8]) -> Vec<u8> {
     let mut body = format!(

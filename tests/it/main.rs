@@ -17,6 +17,7 @@ mod support;
 
 mod accounts;
 mod bitbucket_judge;
+mod browser_connect;
 mod browser_looks;
 mod browser_story;
 mod calls;
@@ -35,8 +36,10 @@ mod jobs;
 mod kill;
 mod links;
 mod proxies;
+mod rotation;
 mod scene;
 mod schema;
+mod schemas;
 mod sdks;
 mod stop;
 mod story;

@@ -12,7 +12,7 @@ use crate::connect::install::{self, InstallRequest, Installed};
 use crate::credentials::NewCredential;
 use crate::deliveries::{Delivery, DeliverySettings};
 use crate::faults::Fault;
-use crate::journal::{CallRecord, Violation};
+use crate::journal::{Answer, CallRecord, Violation};
 use crate::limits::RateLimit;
 use crate::model::{
     Consumer, Credential, Issue, Repository, Secret, State, Tracker, User, Workspace,
@@ -241,6 +241,12 @@ impl Sandbox {
     /// Rules broken so far; forgets them.
     pub fn take_violations(&self) -> Vec<Violation> {
         self.core.journal.take_violations()
+    }
+
+    /// The last whole answers of the API to calls without a fault, oldest first; forgets them. Only a strict sandbox
+    /// keeps them.
+    pub fn take_answers(&self) -> Vec<Answer> {
+        self.core.journal.take_answers()
     }
 
     /// Number of calls by `METHOD template`.

@@ -69,6 +69,9 @@ impl Sandbox {
         let (core, server) = started
             .recv_timeout(Duration::from_secs(30))
             .map_err(|_| anyhow!("the sandbox did not start"))??;
+        if config.strict {
+            core.journal.keep_answers();
+        }
         Ok(Self {
             core,
             server,

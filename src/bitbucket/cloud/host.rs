@@ -4,7 +4,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Branch, Call, Caps, ChangedFile, Cloud, Hook, HookSpec, Listing, PAGE_SIZE};
+use super::{
+    Branch, Call, Caps, ChangedFile, Cloud, Cursor, Hook, HookSpec, Listing, PAGE_SIZE, Page,
+};
 use crate::atlassian::lifecycle::BracedUuid;
 use crate::bitbucket::behind::Caller;
 use crate::bitbucket::error::{Error, Kind};
@@ -244,6 +246,17 @@ impl CodeHost for CloudHost {
                 .cloud
                 .search_repositories(&self.workspace, text, caps)
                 .await?;
+            Ok(found.keep(|repository| self.hosted(&repository)))
+        })
+    }
+
+    fn repositories_page<'a>(
+        &'a self,
+        text: &'a str,
+        from: Option<&'a Cursor>,
+    ) -> Answer<'a, Page<HostedRepo>> {
+        Box::pin(async move {
+            let found = self.cloud.found_page(&self.workspace, text, from).await?;
             Ok(found.keep(|repository| self.hosted(&repository)))
         })
     }

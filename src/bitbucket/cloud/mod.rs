@@ -28,6 +28,7 @@ use super::behind::{Behind, Caller, Priority};
 use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
 use super::json;
+use super::meta::Meta;
 use super::page::{Caps, Cursor, Listing, Page};
 
 /// Items per page that we ask for: the most the API gives.
@@ -129,7 +130,10 @@ impl Cloud {
         let page = Page::parse(&answer.body)
             .ok_or_else(|| call.error(Kind::Garbage, "the answer is not a page of a list"))?;
         answer.keep().await;
-        Ok(page)
+        Ok(Page {
+            meta: answer.meta,
+            ..page
+        })
     }
 
     /// A list, walked by its `next` links up to the caps. Where the pages are too big for Bitbucket to make (555),
@@ -165,6 +169,7 @@ impl Cloud {
             skipped: 0,
             complete: false,
             next: None,
+            meta: Meta::default(),
         };
         for _ in 0..caps.pages {
             let page: Page<T> = self.page(call.clone(), listing.next.as_ref()).await?;
@@ -177,6 +182,7 @@ impl Cloud {
             listing.items.extend(page.items);
             listing.skipped += page.skipped;
             listing.next = page.next;
+            listing.meta = page.meta;
             if listing.next.is_none() || listing.items.len() >= caps.items {
                 break;
             }

@@ -32,6 +32,21 @@ impl Cloud {
         self.page(list_call(workspace), from).await
     }
 
+    /// One page of those whose name contains a text; of all for an empty one.
+    pub async fn found_page(
+        &self,
+        workspace: &str,
+        text: &str,
+        from: Option<&Cursor>,
+    ) -> Result<Page<Repository>, Error> {
+        let call = list_call(workspace);
+        let call = match text.trim() {
+            "" => call,
+            text => call.query("q", format!("name~{}", quoted(text))),
+        };
+        self.page(call, from).await
+    }
+
     /// Repositories by name: exact matches first, then those whose name contains the text, without
     /// repeats. An empty text finds everything.
     pub async fn search_repositories(

@@ -124,6 +124,7 @@ impl Cloud {
             skipped: 0,
             complete: true,
             next: None,
+            meta: commits.meta,
         };
         // Newest first: what is known of a file already is newer.
         let mut known: HashMap<String, usize> = HashMap::new();

@@ -6,7 +6,7 @@ use crate::bitbucket::host::{
     Answer, BlameSpan, BuildStatus, Capability, CodeHost, FileChange, FileVersion, HostedBranch,
     HostedRepo, PullRequest, Range, off, on,
 };
-use crate::bitbucket::page::{Caps, Listing};
+use crate::bitbucket::page::{Caps, Cursor, Listing, Page};
 use crate::bitbucket::paths::RepoRef;
 use crate::bitbucket::wire::Commit;
 
@@ -61,6 +61,14 @@ impl CodeHost for DataCenter {
 
     fn repositories<'a>(&'a self, text: &'a str, caps: Caps) -> Answer<'a, Listing<HostedRepo>> {
         Box::pin(self.repositories(text, caps))
+    }
+
+    fn repositories_page<'a>(
+        &'a self,
+        text: &'a str,
+        from: Option<&'a Cursor>,
+    ) -> Answer<'a, Page<HostedRepo>> {
+        Box::pin(self.repositories_page(text, from))
     }
 
     fn commit<'a>(&'a self, repo: &'a RepoRef, hash: &'a str) -> Answer<'a, Commit> {

@@ -26,7 +26,8 @@ use super::behind::Caller;
 use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
 use super::json;
-use super::page::{Caps, Cursor, Listing};
+use super::meta::Meta;
+use super::page::{Caps, Cursor, Listing, Page};
 use super::wire::soft;
 
 /// Items per page that we ask for; servers cut it to their own limit.
@@ -59,7 +60,7 @@ pub fn repository_id(server: &str, number: impl Display) -> String {
 
 /// One page. Only `values`, `isLastPage` and `nextPageStart` are looked at.
 #[derive(Debug, Default, Deserialize)]
-struct Page {
+struct Envelope {
     #[serde(default, deserialize_with = "soft")]
     values: Option<Vec<Value>>,
     #[serde(default, rename = "isLastPage", deserialize_with = "soft")]
@@ -111,6 +112,49 @@ impl DataCenter {
         json::read(&answer.body).map_err(|_| garbage)
     }
 
+    /// One page: the first, or the one a cursor names. Its start is told by the page before and never computed.
+    async fn page<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        from: Option<&Cursor>,
+    ) -> Result<Page<T>, Error> {
+        let call = call.query("limit", PAGE_SIZE);
+        let garbage = |text: &str| call.error(Kind::Garbage, text);
+        let start = match from {
+            Some(Cursor(start)) => Some(
+                start
+                    .parse::<u64>()
+                    .map_err(|_| garbage("the start of the next page is no number"))?,
+            ),
+            None => None,
+        };
+        let here = match start {
+            Some(start) => call.clone().query("start", start.to_string()),
+            None => call.clone(),
+        };
+        let answer = self.send(here).await?;
+        let found: Envelope =
+            json::read(&answer.body).map_err(|_| garbage("the answer is not a page of a list"))?;
+        let values = found
+            .values
+            .ok_or_else(|| garbage("the answer is not a page of a list"))?;
+        let total = values.len();
+        let items: Vec<T> = values
+            .into_iter()
+            .filter_map(|value| serde_json::from_value(value).ok())
+            .collect();
+        let next = found.next.filter(|_| found.is_last == Some(false));
+        if next.is_some() && next <= start {
+            return Err(garbage("the next page does not come after this one"));
+        }
+        Ok(Page {
+            skipped: total - items.len(),
+            items,
+            next: next.map(|start| Cursor(start.to_string())),
+            meta: answer.meta,
+        })
+    }
+
     /// A list, walked from page to page up to the caps.
     async fn list<T: DeserializeOwned>(
         &self,
@@ -122,37 +166,18 @@ impl DataCenter {
             skipped: 0,
             complete: false,
             next: None,
+            meta: Meta::default(),
         };
-        let mut start: Option<u64> = None;
-        let call = call.query("limit", PAGE_SIZE);
         for _ in 0..caps.pages {
-            let here = match start {
-                Some(start) => call.clone().query("start", start.to_string()),
-                None => call.clone(),
-            };
-            let garbage = |text: &str| call.error(Kind::Garbage, text);
-            let answer = self.send(here).await?;
-            let page: Page = json::read(&answer.body)
-                .map_err(|_| garbage("the answer is not a page of a list"))?;
-            let values = page
-                .values
-                .ok_or_else(|| garbage("the answer is not a page of a list"))?;
-            for value in values {
-                match serde_json::from_value::<T>(value) {
-                    Ok(item) => listing.items.push(item),
-                    Err(_) => listing.skipped += 1,
-                }
-            }
-            let next = page.next.filter(|_| page.is_last == Some(false));
-            if next.is_some() && next <= start {
-                return Err(garbage("the next page does not come after this one"));
-            }
-            start = next;
-            if start.is_none() || listing.items.len() >= caps.items {
+            let page: Page<T> = self.page(call.clone(), listing.next.as_ref()).await?;
+            listing.items.extend(page.items);
+            listing.skipped += page.skipped;
+            listing.next = page.next;
+            listing.meta = page.meta;
+            if listing.next.is_none() || listing.items.len() >= caps.items {
                 break;
             }
         }
-        listing.next = start.map(|start| Cursor(start.to_string()));
         listing.complete = listing.next.is_none() && listing.items.len() <= caps.items;
         listing.items.truncate(caps.items);
         Ok(listing)

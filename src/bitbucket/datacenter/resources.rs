@@ -9,7 +9,7 @@ use serde_json::json;
 use super::wire::{
     Change, Lines, Person, Properties, Ref, Repository, WireCommit, WireHook, WirePull,
 };
-use super::{Call, Caps, DataCenter, Listing, PAGE_SIZE};
+use super::{Call, Caps, Cursor, DataCenter, Listing, PAGE_SIZE, Page};
 use crate::bitbucket::auth::Credential;
 use crate::bitbucket::behind::Caller;
 use crate::bitbucket::cloud::{Hook, HookSpec};
@@ -99,6 +99,11 @@ fn with<'a>(call: Call<'a>, name: &'static str, value: Option<&str>) -> Call<'a>
     }
 }
 
+/// `PROJECT/slug` is searched by the part that is a name.
+fn name_of(text: &str) -> &str {
+    text.rsplit('/').next().unwrap_or(text)
+}
+
 impl DataCenter {
     /// Which server this is. Asked without the token, which only Bitbucket shall see; once, and nothing is followed,
     /// so that the answer is of this address.
@@ -120,7 +125,7 @@ impl DataCenter {
         let call = self.search_call("").query("limit", PAGE_SIZE);
         let garbage = call.error(Kind::Garbage, "the answer is not a page of a list");
         let answer = self.send(call).await?;
-        let page: super::Page = json::read(&answer.body).map_err(|_| garbage.clone())?;
+        let page: super::Envelope = json::read(&answer.body).map_err(|_| garbage.clone())?;
         let repositories = page.values.ok_or(garbage)?.len();
         let mut name = answer.meta.user.clone();
         if let Some(slug) = &answer.meta.user {
@@ -146,7 +151,7 @@ impl DataCenter {
             .query("limit", "1");
         let garbage = call.error(Kind::Garbage, "the answer is not a page of a list");
         let answer = self.send(call).await?;
-        let page: super::Page = json::read(&answer.body).map_err(|_| garbage.clone())?;
+        let page: super::Envelope = json::read(&answer.body).map_err(|_| garbage.clone())?;
         Ok(!page.values.ok_or(garbage)?.is_empty())
     }
 
@@ -164,7 +169,7 @@ impl DataCenter {
         let call = self.search_call("").query("limit", "1").once();
         let garbage = call.error(Kind::Garbage, "the answer is not a page of a list");
         let answer = self.send(call).await?;
-        let page: super::Page = json::read(&answer.body).map_err(|_| garbage.clone())?;
+        let page: super::Envelope = json::read(&answer.body).map_err(|_| garbage.clone())?;
         page.values.map(drop).ok_or(garbage)
     }
 
@@ -197,11 +202,21 @@ impl DataCenter {
         }
     }
 
+    /// One page of the repositories that the token sees, by a part of their name.
+    pub async fn repositories_page(
+        &self,
+        text: &str,
+        from: Option<&Cursor>,
+    ) -> Result<Page<HostedRepo>, Error> {
+        let call = self.search_call(name_of(text));
+        let found: Page<Repository> = self.page(call, from).await?;
+        Ok(found.keep(|repository| self.shown(&repository)))
+    }
+
     /// Repositories that the token sees, by a part of their name.
     pub async fn repositories(&self, text: &str, caps: Caps) -> Result<Listing<HostedRepo>, Error> {
-        // `PROJECT/slug` is searched by the part that is a name.
-        let name = text.rsplit('/').next().unwrap_or(text);
-        let found: Listing<Repository> = self.list(self.search_call(name), caps).await?;
+        let call = self.search_call(name_of(text));
+        let found: Listing<Repository> = self.list(call, caps).await?;
         let mut found = found.keep(|repository| self.shown(&repository));
         let wanted = text.trim().to_lowercase();
         found.items.sort_by_key(|repo| {

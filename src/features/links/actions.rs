@@ -4,16 +4,20 @@ use actix_web::{HttpResponse, web};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
+use super::bulk::{self, Wish};
 use super::connecting::day;
 use super::repos::{self, HookStart};
 use super::store::{self, Repo};
-use super::{LinkError, LinkId, RepoId, disconnect, named, probe, repair_hook, rotate_secret};
+use super::{
+    CredentialKind, LinkError, LinkId, RepoId, disconnect, named, probe, repair_hook,
+    rotate_secret, sign_by,
+};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{CsrfForm, Flash, Nothing, OrgAccess, OrgId, need, redirect_with};
 
-/// Repositories that one form may add; Bitbucket is asked for each.
-const ADD_AT_ONCE: usize = 100;
+/// So many are added while the person waits; more become a job with a page of its own.
+const ADD_AT_ONCE: usize = 20;
 /// Of these so many at the same time.
 const ADD_PARALLEL: usize = 4;
 
@@ -22,9 +26,15 @@ const ADD_PARALLEL: usize = 4;
 pub struct AddForm {
     #[serde(default)]
     repos: Vec<String>,
+    /// The search that showed them.
+    #[serde(default)]
+    search: String,
+    /// Not empty: everything that the search finds.
+    #[serde(default)]
+    all: String,
 }
 
-/// Adds the chosen repositories.
+/// Adds the chosen repositories: a few at once, many by a job.
 ///
 /// # Errors
 /// 404 for another tenant's connection.
@@ -35,7 +45,18 @@ pub async fn add(
     form: CsrfForm<AddForm>,
 ) -> AppResult<HttpResponse> {
     let (org, link, actor) = (access.org.id, LinkId(path.1), access.caller.name());
-    let chosen: Vec<String> = form.0.repos.into_iter().take(ADD_AT_ONCE).collect();
+    let (chosen, all) = (form.0.repos, !form.0.all.is_empty());
+    if all || chosen.len() > ADD_AT_ONCE {
+        let wish = Wish {
+            picks: chosen,
+            search: form.0.search,
+            all,
+        };
+        let bulk = bulk::add_many(&app, org, link, wish, &actor).await?;
+        let to = format!("/o/{}/connections/{link}/adding/{bulk}/", access.org.slug);
+        let flash = Flash::ok("The repositories are being added.");
+        return Ok(redirect_with(&app, &to, &flash));
+    }
     app.db
         .read(move |conn| store::find_link(conn, org, link)?.ok_or_else(AppError::not_found))
         .await?;
@@ -233,6 +254,35 @@ pub async fn test(
         Flash::ok("The connection works.")
     } else {
         Flash::error(report.why())
+    };
+    let to = format!("/o/{}/connections/{id}/", access.org.slug);
+    Ok(redirect_with(&app, &to, &flash))
+}
+
+/// Form of how an installation proves itself.
+#[derive(Debug, Deserialize)]
+pub struct SignForm {
+    #[serde(default)]
+    kind: String,
+}
+
+/// `POST …/connections/{link}/signing/`: each call is signed, or access tokens are used.
+///
+/// # Errors
+/// 404 for another tenant's connection, 409 for one that is no installation.
+pub async fn signing(
+    app: web::Data<App>,
+    path: web::Path<(String, i64)>,
+    access: OrgAccess<need::Integrations>,
+    form: CsrfForm<SignForm>,
+) -> AppResult<HttpResponse> {
+    let id = LinkId(path.1);
+    let kind = CredentialKind::parse(&form.0.kind).ok_or_else(AppError::not_found)?;
+    let flash = match sign_by(&app, access.org.id, id, kind, &access.caller.name()).await {
+        Ok(()) => Flash::ok("Saved. Calls are made in the other way from now on."),
+        Err(LinkError::Upstream(error)) => Flash::error(LinkError::Upstream(error).to_string()),
+        Err(LinkError::Invalid(text)) => Flash::error(text),
+        Err(error) => return Err(error.into()),
     };
     let to = format!("/o/{}/connections/{id}/", access.org.slug);
     Ok(redirect_with(&app, &to, &flash))

@@ -232,6 +232,23 @@ impl Report {
         self.refused |= error.kind() == Kind::Unauthorized;
     }
 
+    /// Whether a feature is off, so that a step makes no sense; says so then.
+    fn skipped(&mut self, feature: &str, name: &str) -> bool {
+        let off = |state: &&FeatureState| state.key == feature && state.state == "off";
+        let Some(reason) = self
+            .features
+            .iter()
+            .find(off)
+            .map(|state| state.reason.clone())
+        else {
+            return false;
+        };
+        let mut skipped = step(name, "skipped", "The credential lacks the scope.");
+        skipped.advice = reason;
+        self.steps.push(skipped);
+        true
+    }
+
     pub(super) fn take(&mut self, meta: &Meta) {
         if let Some(scopes) = &meta.scopes {
             self.scopes = Some(scopes.clone());
@@ -387,8 +404,25 @@ async fn repositories(
     }
 }
 
-/// Makes a webhook and an issue in a repository, and takes both away again.
+/// Makes a webhook and an issue in a repository, and takes both away again. What the scopes do not allow is not tried.
 pub async fn probe_writes(
+    host: &Host,
+    kind: CredentialKind,
+    repo: &RepoRef,
+    url: &str,
+    report: &mut Report,
+) {
+    if !report.skipped("pushes", "Webhook") {
+        probe_hook(host, kind, repo, url, report).await;
+    }
+    if let Some(cloud) = host.cloud()
+        && !report.skipped("tickets", "Issue")
+    {
+        probe_issue(cloud, kind, repo, report).await;
+    }
+}
+
+async fn probe_hook(
     host: &Host,
     kind: CredentialKind,
     repo: &RepoRef,
@@ -415,7 +449,9 @@ pub async fn probe_writes(
             .push(step("Webhook", "ok", "One was made and deleted again.")),
         Err(error) => report.failed(kind, Asked::Hook, "Webhook", "failed", &error),
     }
-    let Some(cloud) = host.cloud() else { return };
+}
+
+async fn probe_issue(cloud: &Cloud, kind: CredentialKind, repo: &RepoRef, report: &mut Report) {
     let new = NewIssue {
         title: "Tracebucket tests its connection",
         content: "This issue was made to test a connection. It is closed at once.",

@@ -302,7 +302,10 @@ pub(super) fn budget_of(app: &App, link: &Link, row: Option<&SealedCredential>) 
         .map_or_else(|| installation_budget(link), |by| BudgetKey::of(&by))
 }
 
-fn signature(app: &App, install: Option<&SealedInstall>) -> AppResult<Option<Credential>> {
+pub(super) fn signature(
+    app: &App,
+    install: Option<&SealedInstall>,
+) -> AppResult<Option<Credential>> {
     match install {
         Some(install) => install.credential(&app.sealer).map_err(AppError::internal),
         None => Ok(None),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::client::{client_for_link, describe};
-use super::probe::warning;
+use super::digest::concerns;
 use super::store::{self, Link};
 use super::{LinkError, LinkStatus, RepoId, hooks};
 use crate::app::App;
@@ -18,8 +18,8 @@ pub struct Finding {
     pub in_use: bool,
     /// What is wrong and what to do, if something is.
     pub problem: Option<String>,
-    /// What will be wrong soon.
-    pub warning: Option<&'static str>,
+    /// What else somebody should look at: a credential that ends or is old, webhooks that need repair.
+    pub concerns: Vec<String>,
 }
 
 /// Asks Bitbucket with each connection's credential.
@@ -43,21 +43,30 @@ pub async fn check_connections(app: &App) -> AppResult<Vec<Finding>> {
             name: format!("{org} → {}", link.title()),
             in_use,
             problem,
-            warning: ending(app, &link).await?,
+            concerns: ending(app, &link).await?,
         });
     }
     Ok(findings)
 }
 
-async fn ending(app: &App, link: &Link) -> AppResult<Option<&'static str>> {
+/// The same as the digest of the day has, but for what [`ask`] has just found.
+async fn ending(app: &App, link: &Link) -> AppResult<Vec<String>> {
     let (org, id) = (link.org_id, link.id);
-    let credential = app
+    let (credential, failed) = app
         .db
-        .read(move |conn| Ok::<_, AppError>(store::find_credential(conn, org, id)?))
+        .read(move |conn| {
+            let credential = store::find_credential(conn, org, id)?;
+            Ok::<_, AppError>((credential, store::failed_hooks(conn)?))
+        })
         .await?;
-    Ok(credential
-        .and_then(|row| warning(row.expires_at, row.rotated_at, app.clock.now()))
-        .map(|(_, text)| text))
+    let hooks = failed.get(&id).copied().unwrap_or(0);
+    let found = concerns(link, credential.as_ref(), hooks, app.clock.now());
+    let status = link.status_reason.as_deref();
+    Ok(found
+        .into_iter()
+        .map(|concern| concern.text)
+        .filter(|text| Some(text.as_str()) != status)
+        .collect())
 }
 
 async fn ask(app: &App, link: &Link) -> AppResult<Option<String>> {

@@ -73,6 +73,130 @@ pub const FEATURES: &[Feature] = &[
     },
 ];
 
+/// An event that the webhook of a repository may ask for.
+#[derive(Debug)]
+pub struct HookEvent {
+    /// Bitbucket's name of it (bitbucket.md §5.1).
+    pub key: &'static str,
+    /// Classic scope that reads what the event carries; without it the whole webhook is refused.
+    classic: &'static str,
+    /// The same of an API token.
+    granular: &'static str,
+    /// Only where there is an issue tracker.
+    tracker: bool,
+}
+
+/// Every event that is asked for, the most basic first. `repo:deleted` is for workspace hooks: when one arrives it is
+/// believed, but a repository's own hook cannot ask for it. That a repository is gone shows when its hook is checked.
+const HOOK_EVENTS: &[HookEvent] = &[
+    event(
+        "repo:push",
+        "repository",
+        "read:repository:bitbucket",
+        false,
+    ),
+    event(
+        "pullrequest:fulfilled",
+        "pullrequest",
+        "read:pullrequest:bitbucket",
+        false,
+    ),
+    event(
+        "repo:updated",
+        "repository",
+        "read:repository:bitbucket",
+        false,
+    ),
+    event("issue:updated", "issue", "read:issue:bitbucket", true),
+    event(
+        "issue:comment_created",
+        "issue",
+        "read:issue:bitbucket",
+        true,
+    ),
+];
+
+/// What a repository of Data Center tells us, the most basic first (bitbucket.md §7).
+const SERVER_EVENTS: &[&str] = &[
+    "repo:refs_changed",
+    "repo:modified",
+    "pr:opened",
+    "pr:from_ref_updated",
+    "pr:merged",
+    "pr:declined",
+    "pr:deleted",
+];
+
+const fn event(
+    key: &'static str,
+    classic: &'static str,
+    granular: &'static str,
+    tracker: bool,
+) -> HookEvent {
+    HookEvent {
+        key,
+        classic,
+        granular,
+        tracker,
+    }
+}
+
+/// The events that a webhook asks for with these scopes, in a fixed order. Where Bitbucket does not tell the scopes,
+/// those that everything else needs too. Who may register a webhook on Data Center may ask for every event.
+#[must_use]
+pub fn hook_events(
+    kind: CredentialKind,
+    granted: Option<&[String]>,
+    tracker: bool,
+) -> Vec<&'static str> {
+    if kind == CredentialKind::DataCenter {
+        return SERVER_EVENTS.to_vec();
+    }
+    let wanted = |event: &&HookEvent| {
+        let scope = if kind.is_granular() {
+            event.granular
+        } else {
+            event.classic
+        };
+        let may = granted.map_or(event.classic == "repository", |granted| {
+            allows(granted, scope)
+        });
+        may && (tracker || !event.tracker)
+    };
+    HOOK_EVENTS
+        .iter()
+        .filter(wanted)
+        .map(|event| event.key)
+        .collect()
+}
+
+/// All events that a credential of this kind could ask for.
+#[must_use]
+pub fn possible_events(kind: CredentialKind, tracker: bool) -> Vec<&'static str> {
+    if kind == CredentialKind::DataCenter {
+        return SERVER_EVENTS.to_vec();
+    }
+    let possible = HOOK_EVENTS.iter().filter(|event| {
+        let scope = if kind.is_granular() {
+            event.granular
+        } else {
+            event.classic
+        };
+        kind.can_hold(scope) && (tracker || !event.tracker)
+    });
+    possible.map(|event| event.key).collect()
+}
+
+/// Of these the ones that every Bitbucket of the kind knows, for one that has refused them together.
+#[must_use]
+pub fn basic_events(kind: CredentialKind, wanted: &[&'static str]) -> Vec<&'static str> {
+    let is_basic = |event: &&&str| match kind {
+        CredentialKind::DataCenter => **event == "repo:refs_changed",
+        _ => !event.starts_with("issue:"),
+    };
+    wanted.iter().filter(is_basic).copied().collect()
+}
+
 /// A feature held against what a credential has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureState {
@@ -384,6 +508,43 @@ mod tests {
                 .all(|feature| feature.state == "unknown" && feature.missing.is_empty())
         );
         assert!(!wanted_scopes(CredentialKind::RepositoryToken).contains(&"account"));
+    }
+
+    #[test]
+    fn a_webhook_asks_for_what_the_scopes_allow() {
+        use CredentialKind as K;
+        let ask = |kind, granted: &[&str], tracker| {
+            let granted: Vec<String> = granted.iter().map(|scope| (*scope).to_owned()).collect();
+            hook_events(kind, Some(&granted), tracker)
+        };
+        let pushes = ["repo:push", "repo:updated"];
+        let with_pulls = ["repo:push", "pullrequest:fulfilled", "repo:updated"];
+        assert_eq!(
+            ask(K::OauthCode, &["webhook", "repository:write"], true),
+            pushes
+        );
+        assert_eq!(
+            ask(K::OauthCode, &["webhook", "pullrequest"], true),
+            with_pulls
+        );
+        let all = ask(K::ConnectJwt, &descriptor::SCOPES, true);
+        assert_eq!(all.len(), HOOK_EVENTS.len());
+        assert_eq!(ask(K::ConnectJwt, &descriptor::SCOPES, false), with_pulls);
+        let granular = [
+            "write:webhook:bitbucket",
+            "read:repository:bitbucket",
+            "issue",
+        ];
+        assert_eq!(ask(K::ApiToken, &granular, true), pushes);
+        assert!(ask(K::ApiToken, &["repository"], true).is_empty());
+        assert_eq!(hook_events(K::OauthCode, None, true), pushes);
+        assert_eq!(possible_events(K::WorkspaceToken, true), with_pulls);
+        assert_eq!(possible_events(K::ApiToken, true).len(), HOOK_EVENTS.len());
+        assert_eq!(basic_events(K::ConnectJwt, &all), with_pulls);
+        let server = ask(K::DataCenter, &["REPO_READ"], true);
+        assert_eq!(server, SERVER_EVENTS);
+        assert_eq!(possible_events(K::DataCenter, false), SERVER_EVENTS);
+        assert_eq!(basic_events(K::DataCenter, &server), ["repo:refs_changed"]);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{client_for_repo, remember};
+use super::features::{basic_events, hook_events, possible_events};
 use super::repos::repository_gone;
-use super::store::{self, Hook, Repo};
+use super::store::{self, Hook, Link, Registered, Repo};
 use super::{
-    CredentialKind, EnsureHook, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus,
-    SERVER_REPO_PROVIDER,
+    CredentialKind, EnsureHook, HookFinding, HookState, LinkError, LinkId, LinkStatus, RepoId,
+    RepoStatus,
 };
 use crate::app::App;
-use crate::bitbucket::cloud::HookSpec;
+use crate::bitbucket::cloud::{self, HookSpec};
 use crate::bitbucket::page::Caps;
 use crate::bitbucket::{self, CodeHost, Kind, RepoRef};
 use crate::error::{AppError, AppResult};
@@ -28,26 +29,6 @@ use crate::kit::jobs::{enqueue, enqueue_at};
 
 /// By this text people recognise our hook in Bitbucket.
 const DESCRIPTION: &str = "tracebucket-repo-hook";
-/// What every repository tells us. `repo:deleted` is for workspace hooks (bitbucket.md §5.1): when one arrives it is
-/// believed, but a repository's own hook cannot ask for it. That a repository is gone shows when its hook is checked.
-const EVENTS: &[&str] = &["repo:push", "pullrequest:fulfilled", "repo:updated"];
-/// What the scope of repositories alone is enough for.
-const PUSH_EVENTS: &[&str] = &["repo:push", "repo:updated"];
-/// What a repository with an issue tracker tells us besides.
-const TRACKER_EVENTS: &[&str] = &["issue:updated", "issue:comment_created"];
-/// What a repository of Data Center tells us, the most first (bitbucket.md §7).
-const SERVER_EVENTS: [&[&str]; 2] = [
-    &[
-        "repo:refs_changed",
-        "repo:modified",
-        "pr:opened",
-        "pr:from_ref_updated",
-        "pr:merged",
-        "pr:declined",
-        "pr:deleted",
-    ],
-    &["repo:refs_changed"],
-];
 /// How long the previous secret is honoured after Bitbucket has the new one: retries of older deliveries.
 const PREVIOUS_LIFE: Duration = Duration::from_secs(3_600);
 /// Bytes of a secret; as hex it is half of what Bitbucket takes.
@@ -112,7 +93,17 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
     };
     let secret = open(&app.sealer, repo_id, &hook.sealed_secret)?;
     let url = delivery_url(app, &connected.link);
-    let registered = register(&*connected.host, &repo, &reference, &hook, &url, &secret).await;
+    let wanted = Wanted {
+        host: &*connected.host,
+        link: &connected.link,
+        repo: &repo,
+        reference: &reference,
+        hook: &hook,
+        url: &url,
+        secret: &secret,
+    };
+    let mut finding = None;
+    let registered = register(app, &wanted, &mut finding).await;
     if let Err(error) = &registered
         && error.is_absent()
         && let Err(error) = connected.host.repository(&reference).await
@@ -128,14 +119,14 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
     remember(app, &connected.link, &registered).await?;
     let now = app.clock.now();
     match registered {
-        Ok(uuid) => {
+        Ok(registered) => {
             app.db
                 .write(move |tx| {
                     Ok::<_, LinkError>(store::hook_registered(
                         tx,
                         org,
                         &hook,
-                        &uuid,
+                        &registered,
                         now.plus(PREVIOUS_LIFE),
                         now,
                     )?)
@@ -155,14 +146,11 @@ pub async fn ensure_hook(app: &App, org: OrgId, repo_id: RepoId) -> Result<(), L
             let text = error.to_string();
             app.db
                 .write(move |tx| {
-                    Ok::<_, LinkError>(store::hook_state(
-                        tx,
-                        org,
-                        repo_id,
-                        state,
-                        Some(&text),
-                        now,
-                    )?)
+                    store::hook_state(tx, org, repo_id, state, Some(&text), now)?;
+                    if let Some(finding) = finding {
+                        store::hook_finding(tx, org, repo_id, finding)?;
+                    }
+                    Ok::<_, LinkError>(())
                 })
                 .await?;
             Err(error)
@@ -188,78 +176,215 @@ pub(super) async fn give_up(app: &App, org: OrgId, repo: RepoId, reason: &str) -
 }
 
 async fn register(
-    cloud: &dyn CodeHost,
-    repo: &Repo,
-    reference: &RepoRef,
-    hook: &Hook,
-    url: &str,
-    secret: &Secret,
-) -> Result<String, bitbucket::Error> {
-    let ours = our_hooks(cloud, reference, hook.hook_uuid.as_deref(), url).await?;
-    let uuid = put_what_is_allowed(cloud, repo, reference, ours.first(), url, secret).await?;
-    for double in ours.iter().filter(|found| **found != uuid) {
-        cloud.delete_hook(reference, double).await?;
-    }
-    Ok(uuid)
-}
-
-/// A Bitbucket without issues may not know their events, and events whose read scope the credential lacks are refused
-/// (bitbucket.md §6): the pushes must still come.
-async fn put_what_is_allowed(
-    cloud: &dyn CodeHost,
-    repo: &Repo,
-    reference: &RepoRef,
-    existing: Option<&String>,
-    url: &str,
-    secret: &Secret,
-) -> Result<String, bitbucket::Error> {
-    let with_tracker = [EVENTS, TRACKER_EVENTS].concat();
-    let mut choices: Vec<&[&str]> = vec![EVENTS, PUSH_EVENTS];
-    if repo.has_tracker == Some(true) {
-        choices.insert(0, &with_tracker);
-    }
-    if repo.provider.as_deref() == Some(SERVER_REPO_PROVIDER) {
-        choices = SERVER_EVENTS.to_vec();
-    }
-    let mut refused = None;
-    for events in choices {
-        match put(cloud, reference, existing, url, events, secret).await {
-            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Forbidden) => {
-                // What the richest choice met says most.
-                refused.get_or_insert(error);
-            }
-            result => return result,
+    app: &App,
+    wanted: &Wanted<'_>,
+    finding: &mut Option<HookFinding>,
+) -> Result<Registered, bitbucket::Error> {
+    if let (true, Some(scopes)) = (wanted.is_new(), wanted.link.known_scopes()) {
+        let (org, repo, now) = (wanted.repo.org_id, wanted.repo.id, app.clock.now());
+        app.db
+            .write(move |tx| Ok::<_, AppError>(store::hook_begun(tx, org, repo, now)?))
+            .await
+            .map_err(|_| {
+                bitbucket::Error::of_credential(Kind::Busy, "the hook could not be noted")
+            })?;
+        if let Some(created) = wanted.create(&scopes).await? {
+            return Ok(created);
         }
     }
-    Err(refused
-        .unwrap_or_else(|| bitbucket::Error::of_credential(Kind::BadCall, "no events to ask for")))
+    wanted.ensure(finding).await
 }
 
-/// Uuids of the hooks that are ours: the one we remember first, then those that post to our address.
+/// A hook to bring to Bitbucket, and what is known of the one that is there.
+struct Wanted<'a> {
+    host: &'a dyn CodeHost,
+    link: &'a Link,
+    repo: &'a Repo,
+    reference: &'a RepoRef,
+    hook: &'a Hook,
+    url: &'a str,
+    secret: &'a Secret,
+}
+
+impl Wanted<'_> {
+    fn tracker(&self) -> bool {
+        self.repo.has_tracker == Some(true)
+    }
+
+    /// For a row that has never been anything else: nobody has asked Bitbucket for its hook. What an older installation
+    /// of ours left behind is found by the next check.
+    fn is_new(&self) -> bool {
+        let untouched = self.repo.created_at == self.repo.updated_at;
+        untouched && self.hook.hook_uuid.is_none() && self.hook.checked_at.is_none()
+    }
+
+    fn events(&self, scopes: Option<&[String]>) -> Vec<&'static str> {
+        hook_events(self.link.kind, scopes, self.tracker())
+    }
+
+    async fn put(
+        &self,
+        existing: Option<&str>,
+        events: &[&str],
+    ) -> Result<String, bitbucket::Error> {
+        put(
+            self.host,
+            self.reference,
+            existing,
+            self.url,
+            events,
+            self.secret,
+        )
+        .await
+    }
+
+    /// Registers it without looking first; `None` when Bitbucket does not take it like that.
+    async fn create(&self, scopes: &[String]) -> Result<Option<Registered>, bitbucket::Error> {
+        let events = self.events(Some(scopes));
+        match self.put_known(None, &events).await {
+            Ok((uuid, events)) => Ok(Some(registered(uuid, &events, None))),
+            // The scopes may be others than we know.
+            Err(error) if error.kind() == Kind::Forbidden => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks for it, and changes only what is not as it should be. `finding` is told what was wrong, also when it could
+    /// not be put right.
+    async fn ensure(
+        &self,
+        finding: &mut Option<HookFinding>,
+    ) -> Result<Registered, bitbucket::Error> {
+        let remembered = self.hook.hook_uuid.as_deref();
+        let (ours, scopes) = our_hooks(self.host, self.reference, remembered, self.url).await?;
+        let scopes = scopes.or_else(|| self.link.known_scopes());
+        let wanted = self.events(scopes.as_deref());
+        // On Data Center the version of the server decides, and no permission.
+        let is_server = self.link.kind == CredentialKind::DataCenter;
+        let by_scope = scopes.is_some() && !is_server;
+        let first = ours.first();
+        *finding = match first {
+            None => remembered.map(|_| HookFinding::Missing),
+            Some(found) => self.wrong_with(found, &wanted),
+        };
+        let uuid_of = |hook: &cloud::Hook| hook.uuid.clone().unwrap_or_default();
+        let is_right = |found: &cloud::Hook| {
+            // Scopes may have come or gone since.
+            let all = !by_scope || same(&found.events, &wanted);
+            all && finding.is_none() && self.hook.state == HookState::Active
+        };
+        let done = match first {
+            // A check, and all is well: nothing is written.
+            Some(found) if is_right(found) => {
+                let events: Vec<&str> = found.events.iter().map(String::as_str).collect();
+                registered(uuid_of(found), &events, None)
+            }
+            _ => {
+                let existing = first.map(uuid_of);
+                let (uuid, events) = if by_scope || is_server {
+                    self.put_known(existing.as_deref(), &wanted).await?
+                } else {
+                    self.put_carefully(existing.as_deref(), &wanted).await?
+                };
+                registered(uuid, &events, *finding)
+            }
+        };
+        for double in ours.iter().map(uuid_of).filter(|found| *found != done.uuid) {
+            self.host.delete_hook(self.reference, &double).await?;
+        }
+        Ok(done)
+    }
+
+    fn wrong_with(&self, found: &cloud::Hook, wanted: &[&str]) -> Option<HookFinding> {
+        let asked: Vec<&str> = match &self.hook.events {
+            Some(events) => events.split(' ').collect(),
+            None => wanted.to_vec(),
+        };
+        if self.hook.hook_uuid.is_none() {
+            None
+        } else if found.url.as_deref() != Some(self.url) {
+            Some(HookFinding::WrongAddress)
+        } else if found.active == Some(false) {
+            Some(HookFinding::SwitchedOff)
+        } else {
+            (!same(&found.events, &asked)).then_some(HookFinding::WrongEvents)
+        }
+    }
+
+    /// A Bitbucket without issues may not know their events, an old server not all of ours: the pushes must still come.
+    async fn put_known(
+        &self,
+        existing: Option<&str>,
+        wanted: &[&'static str],
+    ) -> Result<(String, Vec<&'static str>), bitbucket::Error> {
+        let fewer = basic_events(self.link.kind, wanted);
+        let refused = match self.put(existing, wanted).await {
+            Err(error) if error.kind() == Kind::Invalid && fewer.len() < wanted.len() => error,
+            result => return Ok((result?, wanted.to_vec())),
+        };
+        match self.put(existing, &fewer).await {
+            // What the richest choice met says most.
+            Err(error) if error.kind() == Kind::Invalid => Err(refused),
+            result => Ok((result?, fewer)),
+        }
+    }
+
+    /// Bitbucket does not tell the scopes. What everything needs comes first; then more, and a refusal (bitbucket.md §6)
+    /// changes nothing.
+    async fn put_carefully(
+        &self,
+        existing: Option<&str>,
+        safe: &[&'static str],
+    ) -> Result<(String, Vec<&'static str>), bitbucket::Error> {
+        let uuid = self.put(existing, safe).await?;
+        let kind = self.link.kind;
+        for tracker in [true, false] {
+            let more = possible_events(kind, tracker && self.tracker());
+            match self.put(Some(&uuid), &more).await {
+                Ok(uuid) => return Ok((uuid, more)),
+                Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Forbidden) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((uuid, safe.to_vec()))
+    }
+}
+
+fn same(found: &[String], asked: &[&str]) -> bool {
+    found.len() == asked.len() && found.iter().all(|event| asked.contains(&event.as_str()))
+}
+
+fn registered(uuid: String, events: &[&str], finding: Option<HookFinding>) -> Registered {
+    Registered {
+        uuid,
+        events: events.join(" "),
+        finding,
+    }
+}
+
+/// The hooks that are ours, the one we remember first, then those that post to our address; and the scopes of the
+/// credential, where Bitbucket tells them.
 async fn our_hooks(
-    cloud: &dyn CodeHost,
+    host: &dyn CodeHost,
     reference: &RepoRef,
     remembered: Option<&str>,
     url: &str,
-) -> Result<Vec<String>, bitbucket::Error> {
-    let listing = cloud.hooks(reference, Caps::DEFAULT).await?;
-    let mut ours: Vec<String> = listing
-        .items
-        .into_iter()
-        .filter(|hook| {
-            hook.url.as_deref() == Some(url)
-                || (hook.uuid.is_some() && hook.uuid.as_deref() == remembered)
-        })
-        .filter_map(|hook| hook.uuid)
-        .collect();
-    ours.sort_by_key(|uuid| Some(uuid.as_str()) != remembered);
-    Ok(ours)
+) -> Result<(Vec<cloud::Hook>, Option<Vec<String>>), bitbucket::Error> {
+    let listing = host.hooks(reference, Caps::DEFAULT).await?;
+    let is_ours = |hook: &cloud::Hook| {
+        let known = hook.uuid.is_some() && hook.uuid.as_deref() == remembered;
+        hook.uuid.is_some() && (known || hook.url.as_deref() == Some(url))
+    };
+    let mut ours = listing.items;
+    ours.retain(is_ours);
+    ours.sort_by_key(|hook| hook.uuid.as_deref() != remembered);
+    Ok((ours, listing.meta.scopes))
 }
 
 async fn put(
-    cloud: &dyn CodeHost,
+    host: &dyn CodeHost,
     reference: &RepoRef,
-    existing: Option<&String>,
+    existing: Option<&str>,
     url: &str,
     events: &[&str],
     secret: &Secret,
@@ -271,31 +396,31 @@ async fn put(
         secret,
     };
     if let Some(uuid) = existing {
-        match cloud.update_hook(reference, uuid, &spec).await {
+        match host.update_hook(reference, uuid, &spec).await {
             // Deleted since we looked.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),
-            Ok(_) => return Ok(uuid.clone()),
+            Ok(_) => return Ok(uuid.to_owned()),
         }
     }
-    let made = cloud.create_hook(reference, &spec).await?;
+    let made = host.create_hook(reference, &spec).await?;
     // Without its uuid it is found by its address the next time.
     Ok(made.uuid.unwrap_or_default())
 }
 
 /// Deletes our hooks of a repository at Bitbucket; one that is gone already is fine.
 pub(super) async fn delete(
-    cloud: &dyn CodeHost,
+    host: &dyn CodeHost,
     url: &str,
     reference: &RepoRef,
     remembered: Option<&str>,
 ) -> Result<(), bitbucket::Error> {
-    let ours = match our_hooks(cloud, reference, remembered, url).await {
+    let ours = match our_hooks(host, reference, remembered, url).await {
         Err(error) if error.is_absent() => return Ok(()),
-        ours => ours?,
+        ours => ours?.0,
     };
-    for uuid in ours {
-        cloud.delete_hook(reference, &uuid).await?;
+    for uuid in ours.into_iter().filter_map(|hook| hook.uuid) {
+        host.delete_hook(reference, &uuid).await?;
     }
     Ok(())
 }

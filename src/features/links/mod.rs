@@ -12,11 +12,13 @@
 
 pub mod actions;
 pub mod api;
+pub mod bulk;
 pub mod check;
 mod client;
 mod config;
 pub mod connecting;
 mod credential;
+mod digest;
 mod doctor;
 pub mod features;
 mod hooks;
@@ -29,6 +31,7 @@ mod repos;
 mod server;
 mod server_check;
 pub mod setup;
+mod signing;
 mod store;
 mod sync;
 mod token;
@@ -46,9 +49,11 @@ use crate::kit::db::Tx;
 use crate::kit::ids::{row_id, text_enum};
 use crate::kit::jobs::{cancel_ordered, enqueue};
 
+pub use bulk::{AddRepos, Wish, add_many};
 pub use client::{Connected, LinkError, client_for_link, client_for_repo, upstream_error};
 pub use config::LinkConfig;
 pub use credential::reseal_credentials;
+pub use digest::{Concern, Digest};
 pub use doctor::{Finding, check_connections, check_secrets};
 pub use hooks::{
     RepoSecrets, ensure_hook, forget_cached, note_delivery, repair_hook, repo_secrets, reseal,
@@ -62,6 +67,7 @@ pub use repos::{
     repository_gone, search_repositories,
 };
 pub use server::{commit_url, server_link_listens, server_repo_secrets};
+pub use signing::sign_by;
 pub use store::{
     Hook, Link, LinkInUse, Repo, RepoFilter, count_repos, find_hook, find_link, find_repo,
     find_repo_by_external, find_repo_by_name, hooks_of, links_in_use, list_links, list_repos,
@@ -85,6 +91,39 @@ row_id! {
 row_id! {
     /// Row id of a repository.
     RepoId
+}
+
+row_id! {
+    /// Row id of many repositories that are added in one go.
+    BulkId
+}
+
+text_enum! {
+    /// How far many repositories are that are added in one go.
+    BulkState {
+        /// Bitbucket's list is being read.
+        Listing = "listing",
+        /// They are being added.
+        Adding = "adding",
+        /// Each is added or has a reason why not.
+        Done = "done",
+        /// It does not go on by itself; the reason is beside it.
+        Stopped = "stopped",
+    }
+}
+
+text_enum! {
+    /// What became of one of them.
+    ItemState {
+        /// Nothing yet.
+        Waiting = "waiting",
+        /// It is in use now.
+        Added = "added",
+        /// It was in use before.
+        Known = "known",
+        /// It was not added; the reason is beside it.
+        Failed = "failed",
+    }
 }
 
 text_enum! {
@@ -171,6 +210,20 @@ text_enum! {
         Active = "active",
         /// Bitbucket refused it; the reason is beside it.
         Failed = "failed",
+    }
+}
+
+text_enum! {
+    /// What was wrong with a webhook at Bitbucket when somebody looked.
+    HookFinding {
+        /// It was not there any more.
+        Missing = "missing",
+        /// It asked for other events than it should.
+        WrongEvents = "wrong_events",
+        /// Somebody had switched it off.
+        SwitchedOff = "switched_off",
+        /// It posted to another address.
+        WrongAddress = "wrong_address",
     }
 }
 

@@ -10,9 +10,13 @@ use super::client;
 use super::probe::warning;
 use super::repos::{self, FoundRepo};
 use super::store::{self, Hook, Link, Repo, RepoFilter, SealedCredential};
-use super::{CredentialKind, HookState, LinkError, LinkId, LinkStatus, RepoId, RepoStatus};
+use super::{
+    BulkState, CredentialKind, HookFinding, HookState, LinkError, LinkId, LinkStatus, RepoId,
+    RepoStatus, bulk, digest,
+};
 use crate::app::App;
 use crate::atlassian::descriptor::DESCRIPTOR_PATH;
+use crate::bitbucket::page::Caps;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgAccess, OrgId, Scope, Shell, SignedIn, need};
 use crate::features::calls::{self, Calls};
@@ -134,10 +138,14 @@ fn needs_repair(repo: &Repo, hook: Option<&Hook>) -> bool {
 }
 
 fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
+    let finding = hook.filter(|hook| hook.repaired_at.is_none());
+    let finding = finding.and_then(|hook| hook.finding);
     let (state, label) = match (repo.status, hook.map(|hook| hook.state)) {
-        (RepoStatus::Active, Some(HookState::Active)) => ("active", "active"),
+        (RepoStatus::Active, Some(HookState::Active)) => ("active", "registered"),
         (RepoStatus::Active, Some(HookState::Pending)) => ("pending", "setting up"),
-        (RepoStatus::Active, Some(HookState::Failed)) => ("failed", "failed"),
+        (RepoStatus::Active, Some(HookState::Failed)) => {
+            ("failed", finding.map_or("refused", HookFinding::label))
+        }
         (RepoStatus::Active, Some(HookState::None) | None) => ("failed", "missing"),
         (RepoStatus::Gone, _) => ("gone", "gone"),
         _ => ("off", "off"),
@@ -153,10 +161,39 @@ fn hook_part(repo: &Repo, hook: Option<&Hook>) -> Value {
     };
     // A hook whose setting up has met an error need not wait for the next try.
     let can_repair = needs_repair(repo, hook) || (state == "pending" && detail.is_some());
+    let registered = hook.filter(|_| state == "active");
     json!({
         "state": state, "label": label, "detail": detail,
         "can_repair": can_repair, "can_rotate": state == "active",
+        "checked_at": hook.and_then(|hook| hook.checked_at),
+        "hears": registered.and_then(|hook| hook.events.as_deref()).map(hears),
+        "was": registered.and_then(|hook| hook.finding).map(HookFinding::label),
+        "repaired_at": registered.and_then(|hook| hook.repaired_at),
     })
+}
+
+impl HookFinding {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::WrongEvents => "wrong events",
+            Self::SwitchedOff => "switched off",
+            Self::WrongAddress => "wrong address",
+        }
+    }
+}
+
+/// What a hook tells us of, in words.
+fn hears(events: &str) -> String {
+    let kinds = [
+        ("repo:push", "pushes"),
+        ("pullrequest:", "pull requests"),
+        ("issue:", "issues"),
+    ];
+    let heard = kinds
+        .iter()
+        .filter(|(start, _)| events.split(' ').any(|event| event.starts_with(start)));
+    heard.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
 fn tracker_part(repo: &Repo) -> Value {
@@ -200,10 +237,11 @@ pub async fn list(
     access: OrgAccess<need::OrgRead>,
     signed_in: SignedIn,
 ) -> AppResult<HttpResponse> {
-    let (org, person) = (access.org.id, signed_in.user.id);
-    let rows = app
+    let (org, person, now) = (access.org.id, signed_in.user.id, app.clock.now());
+    let (rows, digest) = app
         .db
         .read(move |conn| {
+            let digest = digest::of_today(conn, org, now)?;
             let mut rows = Vec::new();
             for link in store::list_links_of(conn, org, Some(person))? {
                 let repos = store::repos_of_link(conn, org, link.id)?;
@@ -211,7 +249,7 @@ pub async fn list(
                 let credential = store::find_credential(conn, org, link.id)?;
                 rows.push((link, credential, repos, by_repo(hooks)));
             }
-            Ok::<_, AppError>(rows)
+            Ok::<_, AppError>((rows, digest))
         })
         .await?;
     let connections: Vec<_> = rows
@@ -223,6 +261,7 @@ pub async fn list(
     let on_cloud = host(&app) == CLOUD_HOST && connections.iter().any(|one| one.is_connect);
     let content = json!({
         "connections": connections,
+        "digest": digest,
         "notices": { "connect_ends": on_cloud, "tracker_removed": on_cloud },
         "descriptor_url": app.config.absolute(DESCRIPTOR_PATH),
         "can_manage": can_manage(&access),
@@ -267,7 +306,7 @@ pub async fn detail(
     query: web::Query<Search>,
 ) -> AppResult<HttpResponse> {
     let (org, id, person) = (access.org.id, LinkId(path.1), signed_in.user.id);
-    let (link, credential, others, repos, hooks) = app
+    let (link, repos, hooks, adding) = app
         .db
         .read(move |conn| {
             let link = store::find_link_of(conn, org, id, Some(person))?
@@ -283,16 +322,20 @@ pub async fn detail(
                 .map(|other| json!({ "value": other.id.to_string(), "label": other.title() }))
                 .collect();
             let repos = store::repos_of_link(conn, org, id)?;
-            let hooks = store::hooks_of(conn, org, &ids(&repos))?;
-            Ok::<_, AppError>((link, credential, others, repos, by_repo(hooks)))
+            let hooks = by_repo(store::hooks_of(conn, org, &ids(&repos))?);
+            let bulk = store::last_bulk(conn, org, id)?;
+            let adding = bulk.filter(|bulk| bulk.state != BulkState::Done || bulk.failed > 0);
+            let adding = adding.map(|bulk| bulk::part(&bulk, &HashMap::new()));
+            Ok::<_, AppError>(((link, credential, others), repos, hooks, adding))
         })
         .await?;
+    let (link, credential, others) = link;
     let manages = can_manage(&access);
-    let (results, error) = match &query.search {
+    let results = match &query.search {
         Some(text) if manages && link.status == LinkStatus::Active => {
             found(&app, org, id, text).await?
         }
-        _ => (None, None),
+        _ => Results::default(),
     };
     let rows: Vec<_> = repos
         .iter()
@@ -306,7 +349,11 @@ pub async fn detail(
         "others": others,
         "sync": progress(&repos, &hooks),
         "repos": rows,
-        "search": { "query": query.search.clone().unwrap_or_default(), "error": error, "results": results },
+        "search": {
+            "query": query.search.clone().unwrap_or_default(), "error": results.error, "results": results.rows,
+            "more": results.more,
+        },
+        "adding": adding,
         "capabilities": capabilities(&repos, &hooks),
         "can_manage": manages,
     });
@@ -332,15 +379,33 @@ async fn calls_part(
         .await
 }
 
-type Results = (Option<Vec<Value>>, Option<String>);
+#[derive(Default)]
+struct Results {
+    rows: Option<Vec<Value>>,
+    more: bool,
+    error: Option<String>,
+}
+
+/// What a search shows: a few pages of Bitbucket's list. Everything that it finds can be added without being shown.
+const FOUND: Caps = Caps {
+    pages: 3,
+    items: 300,
+};
 
 /// What a search found, or what to tell the person instead.
 async fn found(app: &App, org: OrgId, link: LinkId, text: &str) -> AppResult<Results> {
     let row = |repo: FoundRepo| json!({ "identifier": repo.identifier, "is_installed": repo.is_installed, "default_branch": repo.default_branch });
-    match repos::search_repositories(app, org, link, text).await {
-        Ok(found) => Ok((Some(found.into_iter().map(row).collect()), None)),
+    match repos::find_repositories(app, org, link, text, FOUND).await {
+        Ok((found, complete)) => Ok(Results {
+            rows: Some(found.into_iter().map(row).collect()),
+            more: !complete,
+            error: None,
+        }),
         Err(LinkError::App(error)) => Err(error),
-        Err(error) => Ok((None, Some(error.to_string()))),
+        Err(error) => Ok(Results {
+            error: Some(error.to_string()),
+            ..Results::default()
+        }),
     }
 }
 

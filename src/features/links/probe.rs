@@ -8,9 +8,14 @@ use serde_json::json;
 use super::check::{self, Report};
 use super::client::{self, client_for_any_link};
 use super::credential::Stored;
+use super::features::diff;
 use super::store::{self, Link, SealedCredential};
-use super::{LinkError, LinkId, LinkStatus, RepoId, SyncRepos, hooks, order_key, server_check};
+use super::{
+    CredentialKind, LinkError, LinkId, LinkStatus, RepoId, SyncRepos, hooks, order_key,
+    server_check,
+};
 use crate::app::App;
+use crate::atlassian::descriptor;
 use crate::bitbucket::Host;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgId, UserId};
@@ -123,6 +128,38 @@ impl Link {
     #[must_use]
     pub fn last_report(&self) -> Option<Report> {
         serde_json::from_str(self.last_check.as_deref()?).ok()
+    }
+
+    /// The scopes that its credential had when it was tested last; those of the app for a Connect installation that
+    /// was not.
+    #[must_use]
+    pub(super) fn known_scopes(&self) -> Option<Vec<String>> {
+        let tested = self.last_report().and_then(|report| report.scopes);
+        tested.or_else(|| {
+            let ours = descriptor::SCOPES.iter().map(|scope| (*scope).to_owned());
+            self.kind.is_connect().then(|| ours.collect())
+        })
+    }
+
+    /// Says why a feature cannot work over this connection, before Bitbucket has to.
+    ///
+    /// # Errors
+    /// [`LinkError::Off`] when its credential lacks a scope that the feature needs.
+    pub fn require(&self, feature: &str) -> Result<(), LinkError> {
+        let states = diff(self.kind, self.known_scopes().as_deref());
+        let state = states.into_iter().find(|state| state.key == feature);
+        match state.filter(|state| state.state == "off") {
+            None => Ok(()),
+            // Its reasons say all: it has permissions and no scopes.
+            Some(state) if state.missing.is_empty() || self.kind == CredentialKind::DataCenter => {
+                Err(LinkError::Off(state.reason.unwrap_or(state.name)))
+            }
+            Some(state) => Err(LinkError::Off(format!(
+                "{} The credential of the connection lacks the scope {}.",
+                state.reason.unwrap_or(state.name),
+                state.missing.join(", ")
+            ))),
+        }
     }
 }
 
@@ -258,6 +295,7 @@ impl Job for LookAfter {
                     }
                 }
                 store::purge_flows(tx, now)?;
+                store::purge_bulks(tx, now.minus(DAY * 30))?;
                 Ok::<_, AppError>(())
             })
             .await?;

@@ -74,6 +74,12 @@ pub(super) fn facts(link: &Link, found: HostedRepo) -> RepoFacts {
     }
 }
 
+/// What a search of an API caller walks: a hundred pages of Bitbucket's list.
+const WHOLE: Caps = Caps {
+    pages: 100,
+    items: 10_000,
+};
+
 /// Repositories of the link's workspace by name, over all pages; exact matches first. An empty text finds all.
 ///
 /// # Errors
@@ -84,12 +90,29 @@ pub async fn search_repositories(
     link: LinkId,
     text: &str,
 ) -> Result<Vec<FoundRepo>, LinkError> {
+    Ok(find_repositories(app, org, link, text, WHOLE).await?.0)
+}
+
+/// Repositories of the link's workspace by name, up to the caps; exact matches first. An empty text finds all. False
+/// when there are more.
+///
+/// # Errors
+/// [`LinkError`].
+pub(super) async fn find_repositories(
+    app: &App,
+    org: OrgId,
+    link: LinkId,
+    text: &str,
+    caps: Caps,
+) -> Result<(Vec<FoundRepo>, bool), LinkError> {
     let connected = client_for_link(app, org, link)
         .await?
         .for_feature("repositories");
-    let found = connected.host.repositories(text, Caps::DEFAULT).await;
+    let found = connected.host.repositories(text, caps).await;
     remember(app, &connected.link, &found).await?;
-    let found: Vec<RepoFacts> = found?
+    let found = found?;
+    let complete = found.complete;
+    let found: Vec<RepoFacts> = found
         .items
         .into_iter()
         .map(|repository| facts(&connected.link, repository))
@@ -107,17 +130,15 @@ pub async fn search_repositories(
         .filter(|repo| repo.link_id.is_some())
         .filter_map(|repo| repo.external_id)
         .collect();
-    Ok(found
-        .into_iter()
-        .map(|found| FoundRepo {
-            identifier: found.name.clone(),
-            name: found.name,
-            default_branch: found.main_branch,
-            is_installed: installed.contains(&found.external_id),
-            external_id: found.external_id,
-            url: found.url,
-        })
-        .collect())
+    let found = found.into_iter().map(|found| FoundRepo {
+        identifier: found.name.clone(),
+        name: found.name,
+        default_branch: found.main_branch,
+        is_installed: installed.contains(&found.external_id),
+        external_id: found.external_id,
+        url: found.url,
+    });
+    Ok((found.collect(), complete))
 }
 
 /// Adds a repository of the link's workspace: asks Bitbucket for it, stores it in the order of sentry.md §8.4,
@@ -133,19 +154,10 @@ pub async fn add_repository(
     actor: &str,
     start: HookStart,
 ) -> Result<Repo, LinkError> {
-    let reference = RepoRef::from_full_name(identifier.trim()).map_err(|_| {
-        LinkError::Invalid(
-            "The repository must be named as workspace/repository, on Data Center as PROJECT/repository.".to_owned(),
-        )
-    })?;
     let connected = client_for_link(app, org, link)
         .await?
         .for_feature("repositories");
-    let fetched = connected.host.repository(&reference).await;
-    remember(app, &connected.link, &fetched).await?;
-    let fetched = fetched?;
-    require_same_workspace(&connected, &fetched)?;
-    let facts = facts(&connected.link, fetched);
+    let facts = fetch(app, &connected, identifier).await?;
     let (sealer, actor, now) = (Arc::clone(&app.sealer), actor.to_owned(), app.clock.now());
     let repo = app
         .db
@@ -186,6 +198,25 @@ pub(super) fn require_in_use(tx: &mut Tx<'_>, link: &Link) -> Result<(), LinkErr
         Some(now) if now.status == LinkStatus::Disabled => Err(client::off(&now)),
         _ => Err(LinkError::NotFound),
     }
+}
+
+/// What Bitbucket says about a repository of the link's workspace (`workspace/slug`), or of its server
+/// (`PROJECT/slug`).
+pub(super) async fn fetch(
+    app: &App,
+    connected: &Connected,
+    identifier: &str,
+) -> Result<RepoFacts, LinkError> {
+    let reference = RepoRef::from_full_name(identifier.trim()).map_err(|_| {
+        LinkError::Invalid(
+            "The repository must be named as workspace/repository, on Data Center as PROJECT/repository.".to_owned(),
+        )
+    })?;
+    let fetched = connected.host.repository(&reference).await;
+    remember(app, &connected.link, &fetched).await?;
+    let fetched = fetched?;
+    require_same_workspace(connected, &fetched)?;
+    Ok(facts(&connected.link, fetched))
 }
 
 fn require_same_workspace(connected: &Connected, fetched: &HostedRepo) -> Result<(), LinkError> {

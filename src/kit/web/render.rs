@@ -56,6 +56,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "links/_repo_row.html",
     "links/_calls.html",
     "links/_report.html",
+    "links/adding.html",
     "links/allow.html",
     "links/connect.html",
     "links/detail.html",

@@ -3,7 +3,8 @@
 //   looks.mjs CONFIG_JSON
 //
 // The config: base (address), cookie (of a signed-in person, "name=value"), pages: [{path, name, variant, status, says,
-// signed_out, fill}]; with `fill`, fields by name, the form of the page is sent and its answer is the page. Prints {"done": true, "pages": […]}; anything wrong ends it with status 1.
+// signed_out, fill, clicks}]; with `fill`, fields by name, the form of the page is sent and its answer is the page; then
+// each of `clicks`, a selector, leads to another page. Prints {"done": true, "pages": […]}; anything wrong ends it with status 1.
 import { launch } from './lib.mjs';
 import { Person, check, same } from './steps.mjs';
 
@@ -20,6 +21,9 @@ try {
     for (const [field, given] of Object.entries(page.fill ?? {})) await browser.page.fill(`main [name="${field}"]`, given);
     if (page.fill) {
       await Promise.all([browser.page.waitForEvent('load'), browser.page.click('main form .button-primary')]);
+    }
+    for (const next of page.clicks ?? []) {
+      await Promise.all([browser.page.waitForEvent('load'), browser.page.click(next)]);
     }
     const text = await browser.page.locator('body').innerText();
     for (const word of page.says) check(text.includes(word), `${page.path} does not say ${word}: ${text}`);

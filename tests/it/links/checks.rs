@@ -265,10 +265,7 @@ async fn the_probe_finds_a_dead_token_and_leaves_it_alone(backend: Backend) {
     );
     world.bitbucket.revoke_credential(&other).unwrap();
     for violation in world.bitbucket.take_violations() {
-        assert!(
-            matches!(violation.rule, Rule::BearerToken | Rule::Scope),
-            "{violation:?}"
-        );
+        assert_eq!(violation.rule, Rule::BearerToken, "{violation:?}");
     }
 }
 
@@ -348,6 +345,93 @@ async fn an_end_is_warned_of_once(backend: Backend) {
     assert!(warned[0].data.contains("two weeks"), "{:?}", warned[0]);
 }
 
+async fn a_digest_comes_once_a_day(backend: Backend) {
+    let world = World::over(backend, Way::Oauth).await;
+    let (t, org) = (&world.t, world.tenant.org.id);
+    let digest = async || {
+        let now = t.app.clock.now();
+        let put = t
+            .app
+            .db
+            .write(move |tx| Ok::<_, AppError>(jobs::enqueue(tx, &links::Digest::default(), now)?));
+        put.await.unwrap();
+        t.run_jobs().await;
+        let lines = t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(audit::list(conn, org, 50)?));
+        let mut lines = lines.await.unwrap();
+        lines.retain(|line| line.action == "links.digest");
+        lines
+    };
+    let cookie = t.session(&world.tenant.owner).await;
+    let page = async || {
+        let request = t.http.get(t.url("/o/acme/connections/"));
+        let request = request
+            .header("cookie", &cookie)
+            .header("accept", "text/html");
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    assert!(digest().await.is_empty(), "nothing needs anybody");
+    assert!(!page().await.contains("Needs somebody today"));
+
+    // The next day: one ends soon, one is broken, one has a webhook that was refused; a private one is its owner's.
+    let (broken, _) = by_token(&world, false).await;
+    let (private, _) = by_token(&world, true).await;
+    let Micros(soon) = t
+        .app
+        .clock
+        .now()
+        .plus(std::time::Duration::from_secs(86_400 * 10));
+    for statement in [
+        format!(
+            "UPDATE credentials SET expires_at = {soon} WHERE link_id = {}",
+            world.integration
+        ),
+        format!(
+            "UPDATE links SET status = 'broken', status_reason = 'It was revoked.' WHERE id = {}",
+            broken.id
+        ),
+        format!(
+            "UPDATE credentials SET expires_at = {soon} WHERE link_id = {}",
+            private.id
+        ),
+        "UPDATE repo_hooks SET state = 'failed'".to_owned(),
+        "UPDATE link_digests SET day = '2026-01-01'".to_owned(),
+    ] {
+        sql(t, statement).await;
+    }
+    let told = digest().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    for text in ["two weeks", "It was revoked.", "1 webhook needs repair"] {
+        assert!(told[0].data.contains(text), "{text}: {}", told[0].data);
+    }
+    let entries: serde_json::Value = serde_json::from_str(&told[0].data).unwrap();
+    assert_eq!(
+        entries["concerns"].as_array().unwrap().len(),
+        3,
+        "{entries}"
+    );
+    let html = page().await;
+    assert!(
+        html.contains("Needs somebody today") && html.contains("It was revoked."),
+        "{html}"
+    );
+    assert_eq!(digest().await.len(), 1, "once a day");
+    // The doctor of the server says the same.
+    let findings = links::check_connections(&t.app).await.unwrap();
+    let of_all: Vec<String> = findings
+        .into_iter()
+        .flat_map(|finding| finding.concerns)
+        .collect();
+    assert!(
+        of_all.iter().any(|text| text.contains("two weeks"))
+            && of_all.iter().any(|text| text.contains("needs repair")),
+        "{of_all:?}"
+    );
+    world.bitbucket.take_violations();
+}
+
 async fn kinds_that_cannot_work_are_refused_with_advice(backend: Backend) {
     let world = World::over(backend, Way::Oauth).await;
     let app = &world.t.app;
@@ -393,6 +477,7 @@ on_both! {
     the_probe_finds_a_dead_token_and_leaves_it_alone => probe_on_sqlite, probe_on_postgres;
     a_private_connection_is_its_owners_alone => private_on_sqlite, private_on_postgres;
     the_write_probe_leaves_nothing_open => write_on_sqlite, write_on_postgres;
+    a_digest_comes_once_a_day => digest_on_sqlite, digest_on_postgres;
     an_end_is_warned_of_once => warned_on_sqlite, warned_on_postgres;
     kinds_that_cannot_work_are_refused_with_advice => kinds_on_sqlite, kinds_on_postgres;
 }

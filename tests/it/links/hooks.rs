@@ -127,6 +127,64 @@ in_a_world! {
         world.finish().await;
     }
 
+    async fn a_check_finds_what_is_wrong_and_puts_it_right(world) {
+        let (t, bitbucket, repo) = (&world.t, &world.bitbucket, &world.repo);
+        let (org, id) = (world.tenant.org.id, RepoId(repo.parse().unwrap()));
+        let link = links::LinkId(world.integration.parse().unwrap());
+        let cookie = t.session(&world.tenant.owner).await;
+        let page = async || {
+            let request = t.http.get(t.url("/o/acme/repos/")).header("cookie", &cookie).header("accept", "text/html");
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        let check = async || {
+            let now = t.app.clock.now();
+            let job = links::EnsureHook { org, repo: id, link };
+            t.app.db.write(move |tx| Ok::<_, AppError>(tracebucket::kit::jobs::enqueue(tx, &job, now)?)).await.unwrap();
+            bitbucket.clear_calls();
+            t.run_jobs().await;
+            bitbucket.calls().len()
+        };
+        let html = page().await;
+        assert!(html.contains("registered") && html.contains("pushes, pull requests, issues"), "{html}");
+        assert_eq!(check().await, 1, "a look, and nothing is written");
+
+        let uuid = world.hooks()[0]["uuid"].as_str().unwrap().to_owned();
+        let path = format!("/2.0/repositories/acme/shop/hooks/{}", uuid.replace('{', "%7B").replace('}', "%7D"));
+        let by_somebody = |change: Value| {
+            let mut hook = json!({ "url": world.hooks()[0]["url"], "description": "x", "active": true });
+            hook.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            by_hand(bitbucket, "PUT", &path, Some(hook))
+        };
+        for (change, finding, words) in [
+            (json!({ "events": ["repo:push"] }), links::HookFinding::WrongEvents, "was wrong events"),
+            (json!({ "active": false }), links::HookFinding::SwitchedOff, "was switched off"),
+            (json!({ "url": "https://elsewhere.example/" }), links::HookFinding::WrongAddress, "was wrong address"),
+        ] {
+            let good = world.hooks()[0].clone();
+            by_somebody(change).await;
+            assert_eq!(check().await, 2, "a look and a change");
+            let hook = world.hook(repo).await.unwrap();
+            assert_eq!((hook.state, hook.finding, hook.repaired_at.is_some()), (HookState::Active, Some(finding), true));
+            assert_eq!((&world.hooks()[0]["events"], &world.hooks()[0]["active"], &world.hooks()[0]["url"]), (&good["events"], &good["active"], &good["url"]));
+            let html = page().await;
+            assert!(html.contains(words), "{words}: {html}");
+        }
+
+        // What cannot be put right has a name, a reason and a button.
+        delete_hooks_by_hand(bitbucket, "acme/shop").await;
+        bitbucket.add_fault(Fault::always("POST", "/hooks", status(403)));
+        check().await;
+        let html = page().await;
+        assert!(html.contains("missing") && html.contains("403") && html.contains("/repair/"), "{html}");
+        bitbucket.clear_faults();
+        links::repair_hook(&t.app, org, id, "Olga").await.unwrap();
+        t.run_jobs().await;
+        let hook = world.hook(repo).await.unwrap();
+        assert_eq!((hook.state, hook.finding, hook.repaired_at.is_some()), (HookState::Active, Some(links::HookFinding::Missing), true));
+        assert!(page().await.contains("was missing"));
+        world.finish().await;
+    }
+
     async fn a_rotated_secret_is_honoured_beside_the_new_one(world) {
         let (t, repo) = (&world.t, &world.repo);
         let (org, id) = (world.tenant.org.id, RepoId(repo.parse().unwrap()));
@@ -181,6 +239,96 @@ in_a_world! {
         assert_eq!(world.repo(&id).await.name, "acme/shop");
         world.finish().await;
     }
+}
+
+/// A token that may not see pull requests, added without a test, so that nobody knows its scopes.
+async fn events_by_scope(backend: Backend) {
+    use bitbucket_sandbox::NewCredential;
+    let (bitbucket, t, _folder) = bitbucket_and_app(backend).await;
+    bitbucket
+        .create_repository(NewRepository::new("acme", "web"))
+        .await
+        .unwrap();
+    let acme = t.tenant("acme").await;
+    let made = bitbucket
+        .create_credential(&NewCredential::WorkspaceAccessToken {
+            workspace: "acme".into(),
+            name: "tracebucket".into(),
+            scopes: vec!["repository".into(), "webhook".into()],
+            expires_in: None,
+        })
+        .unwrap();
+    let token = || made.secret.expose().into();
+    let cloud = t
+        .app
+        .bitbucket
+        .for_credential(tracebucket::bitbucket::Credential::Bearer(token()));
+    let new = links::NewConnection {
+        kind: links::CredentialKind::WorkspaceToken,
+        credential: links::Given::AccessToken { token: token() },
+        workspace_uuid: cloud.workspace("acme").await.unwrap().uuid.unwrap(),
+        workspace: "acme".into(),
+        label: String::new(),
+        purpose: String::new(),
+        owner: None,
+        private: false,
+        expires_at: None,
+    };
+    let link = links::connect_named(&t.app, acme.org.id, new, "Olga")
+        .await
+        .unwrap();
+    t.run_jobs().await;
+    let add = async |name: &str| {
+        let body = json!({ "provider": "integrations:bitbucket", "installation": link.id, "identifier": name });
+        let repo = t.send("POST", REPOS, &acme.token, body, 201).await;
+        bitbucket.clear_calls();
+        t.run_jobs().await;
+        let (org, id) = (
+            acme.org.id,
+            RepoId(repo["id"].as_str().unwrap().parse().unwrap()),
+        );
+        let found = t
+            .app
+            .db
+            .read(move |conn| Ok::<_, AppError>(links::find_hook(conn, org, id)?));
+        let hook = found.await.unwrap().unwrap();
+        assert_eq!(
+            (hook.state, hook.events.as_deref()),
+            (HookState::Active, Some("repo:push repo:updated"))
+        );
+        bitbucket.call_counts().values().sum::<u64>()
+    };
+    // The headers of the first answer tell the scopes: nothing is asked that must be refused.
+    assert_eq!(add("acme/shop").await, 2);
+    assert!(bitbucket.take_violations().is_empty());
+    // Headers that are lost: what is safe comes first, more is tried and refused, and the hook stays.
+    let empty = Action::Status {
+        status: 200,
+        retry_after: None,
+        body: Some(json!({ "values": [] }).to_string()),
+    };
+    bitbucket.add_fault(Fault::once("GET", "/hooks", empty));
+    assert!(add("acme/web").await >= 3);
+    let refused = bitbucket.take_violations();
+    assert!(!refused.is_empty());
+    assert!(
+        refused
+            .iter()
+            .all(|violation| violation.rule == bitbucket_sandbox::Rule::Scope
+                && violation.method == "PUT"),
+        "{refused:#?}"
+    );
+    assert!(t.dead_jobs().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_by_scope_on_sqlite() {
+    events_by_scope(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_by_scope_on_postgres() {
+    events_by_scope(Backend::Postgres).await;
 }
 
 /// Runs what waits for its next try.

@@ -47,6 +47,7 @@ macro_rules! in_a_world {
 }
 
 mod api;
+mod bulk;
 mod checks;
 mod connecting;
 mod console;
@@ -166,7 +167,9 @@ fn status(status: u16) -> Action {
 async fn by_hand(bitbucket: &Sandbox, method: &str, path: &str, body: Option<Value>) -> Value {
     let new = NewToken {
         workspace: "acme".into(),
-        scopes: vec!["webhook".into(), "repository".into()],
+        scopes: ["webhook", "repository", "pullrequest", "issue"]
+            .map(str::to_owned)
+            .into(),
         expires_in: None,
     };
     let token = bitbucket.create_token(&new).unwrap();

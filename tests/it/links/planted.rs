@@ -136,13 +136,8 @@ async fn nothing_is_planted(backend: Backend, way: Option<Way>) {
     ));
     assert_ne!(ask().send().await.unwrap().status(), 200);
     running.kill();
-    for violation in bitbucket.take_violations() {
-        let rule = format!("{:?}", violation.rule);
-        assert!(
-            rule == "Scope" && way == Some(Way::WorkspaceToken),
-            "{violation:?}"
-        );
-    }
+    let violations = bitbucket.take_violations();
+    assert!(violations.is_empty(), "{violations:#?}");
     let log = program.log();
     assert!(
         log.contains("bitbucket call failed") && log.lines().count() > 50,

@@ -11,9 +11,12 @@ use tracebucket::features::accounts::OrgId;
 use tracebucket::features::links::{
     self, CredentialKind, Given, LinkError, LinkId, LinkStatus, NewConnection,
 };
+use tracebucket::kit::clock::Clock;
 
 use super::status;
-use crate::support::world::{allow, bitbucket_and_app, consumer, expect_violations};
+use crate::support::world::{
+    allow, bitbucket_and_app, consumer, expect_violations, install, link_by_hand,
+};
 use crate::support::{Backend, TestApp};
 
 const TOKENS: &str = "POST /site/oauth2/access_token";
@@ -248,6 +251,117 @@ async fn a_token_that_was_taken_back_is_renewed_or_breaks(backend: Backend) {
     expect_violations(&scene.bitbucket, &[Rule::BearerToken]);
 }
 
+/// An installation that uses access tokens, and the clocks that make them end.
+async fn an_installation_uses_access_tokens(backend: Backend) {
+    let clock = Clock::fixed(Clock::system().now());
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("bitbucket");
+    let bitbucket = tokio::task::spawn_blocking(move || {
+        Sandbox::start(bitbucket_sandbox::SandboxConfig {
+            strict: true,
+            ..bitbucket_sandbox::SandboxConfig::new(data)
+        })
+    })
+    .await
+    .unwrap()
+    .unwrap();
+    bitbucket.create_workspace("acme").unwrap();
+    let settings = vec![
+        ("bitbucket_api_url", bitbucket.url().to_owned()),
+        ("bitbucket_web_url", bitbucket.url().to_owned()),
+    ];
+    let options = crate::support::Options {
+        settings,
+        clock: Some(clock.clone()),
+    };
+    let t = TestApp::start_with(backend, options).await;
+    let acme = t.tenant("acme").await;
+    let (client_key, redirect) = install(&t, &bitbucket, "acme").await;
+    let cookie = t.session(&acme.owner).await;
+    link_by_hand(&t, &redirect, &cookie, "acme").await;
+    t.run_jobs().await;
+    let (org, link) = (acme.org.id, LinkId(1));
+    let asked = || bitbucket.call_counts().get(TOKENS).copied().unwrap_or(0);
+    let used = |how: &str| {
+        let calls = bitbucket.calls();
+        let by = |call: &bitbucket_sandbox::CallRecord| {
+            call.credential.as_deref().unwrap_or_default().contains(how)
+        };
+        calls
+            .iter()
+            .filter(|call| call.path.starts_with("/2.0/") && by(call))
+            .count()
+    };
+
+    // Bitbucket has no time: nothing is changed.
+    bitbucket.add_fault(Fault::always(
+        "POST",
+        "/site/oauth2/access_token",
+        status(503),
+    ));
+    let bearer = CredentialKind::ConnectBearer;
+    let error = links::sign_by(&t.app, org, link, bearer, "Olga")
+        .await
+        .unwrap_err();
+    assert!(error.is_temporary(), "{error:?}");
+    bitbucket.clear_faults();
+    bitbucket.clear_calls();
+    call(&t.app, org, link).await.unwrap();
+    assert_eq!(asked(), 0, "each call is signed");
+
+    links::sign_by(&t.app, org, link, bearer, "Olga")
+        .await
+        .unwrap();
+    for _ in 0..5 {
+        call(&t.app, org, link).await.unwrap();
+    }
+    assert_eq!(asked(), 1, "kept until it ends");
+    assert_eq!(used("token"), 5, "{:?}", bitbucket.calls());
+
+    // It ends, and fifty ask at once.
+    clock.advance(Duration::from_secs(3 * 3_600));
+    bitbucket.set_clock(Some(clock.now().to_rfc3339().parse().unwrap()));
+    bitbucket.clear_calls();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let app = t.app.clone();
+        tasks.spawn(async move { call(&app, org, link).await });
+    }
+    for result in tasks.join_all().await {
+        result.unwrap();
+    }
+    assert_eq!(asked(), 1, "{:?}", bitbucket.call_counts());
+
+    // Nobody else may change it, and it is no way for a connection by a token.
+    let rival = t.tenant("rival").await.org.id;
+    let other = links::sign_by(&t.app, rival, link, bearer, "Rita").await;
+    assert!(matches!(other, Err(LinkError::NotFound)), "{other:?}");
+    let odd = links::sign_by(&t.app, org, link, CredentialKind::ApiToken, "Olga").await;
+    assert!(matches!(odd, Err(LinkError::Off(_))), "{odd:?}");
+
+    // Back to signatures, then once more; the workspace removes the app: the connection says so.
+    let jwt = CredentialKind::ConnectJwt;
+    links::sign_by(&t.app, org, link, jwt, "Olga")
+        .await
+        .unwrap();
+    bitbucket.clear_calls();
+    call(&t.app, org, link).await.unwrap();
+    assert_eq!((asked(), used("token")), (0, 0));
+    links::sign_by(&t.app, org, link, bearer, "Olga")
+        .await
+        .unwrap();
+    assert!(bitbucket.take_violations().is_empty());
+    bitbucket.uninstall(&client_key).await.unwrap();
+    let gone = call(&t.app, org, link).await.unwrap_err();
+    assert!(gone.to_string().contains("removed the app"), "{gone}");
+    assert!(
+        links::sign_by(&t.app, org, link, bearer, "Olga")
+            .await
+            .is_err()
+    );
+    bitbucket.take_violations();
+}
+
 macro_rules! on_both {
     ($($story:ident => $sqlite:ident, $postgres:ident;)+) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,6 +377,7 @@ macro_rules! on_both {
 }
 
 on_both! {
+    an_installation_uses_access_tokens => installation_on_sqlite, installation_on_postgres;
     callers_share_one_renewal => one_renewal_on_sqlite, one_renewal_on_postgres;
     a_crash_after_the_refresh_needs_a_person_once => crash_on_sqlite, crash_on_postgres;
     a_crash_within_the_grace_is_not_noticed => grace_on_sqlite, grace_on_postgres;

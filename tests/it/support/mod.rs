@@ -3,6 +3,7 @@
 pub mod client;
 pub mod program;
 pub mod proxy;
+pub mod schemas;
 pub mod sdk;
 pub mod world;
 

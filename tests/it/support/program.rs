@@ -53,6 +53,42 @@ impl Program {
         self.settings.push((key, value.to_owned()));
     }
 
+    /// Another process on the same database, with an address of its own.
+    #[allow(dead_code, reason = "for some of those who share this file")]
+    pub fn beside(&self) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        let mut settings = self.settings.clone();
+        settings.retain(|(key, _)| *key != "LISTEN");
+        settings.push(("LISTEN", address.clone()));
+        Self {
+            base: format!("http://{address}"),
+            database_url: self.database_url.clone(),
+            settings,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Runs a command of the program with the same settings; answers what it said.
+    #[allow(dead_code, reason = "for some of those who share this file")]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracebucket"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear();
+        let settings = self.settings.iter();
+        command.envs(settings.map(|(key, value)| (format!("TRACEBUCKET_{key}"), value)));
+        let output = command.output().unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        said
+    }
+
     /// Starts it; it may not listen yet.
     pub fn spawn(&self) -> Running {
         let log = || {
@@ -191,4 +227,14 @@ async fn is_ready(base: &str) -> bool {
     };
     let _ = tokio::time::timeout(Duration::from_secs(5), asked).await;
     answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// A line of `/proc/PID/status`, in KB. Looked at is memory that is the process's own (`RssAnon`): pages of its
+/// program file come and go, and a debug build has many.
+#[allow(dead_code, reason = "for some of those who share this file")]
+pub fn memory(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let found = status.lines().find_map(|text| text.strip_prefix(line));
+    let number = found.unwrap().trim_start_matches(':').trim();
+    number.trim_end_matches(" kB").trim().parse().unwrap()
 }

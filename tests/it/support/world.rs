@@ -455,6 +455,7 @@ impl World {
     pub async fn finish(&self) {
         let violations = self.bitbucket.take_violations();
         assert!(violations.is_empty(), "{violations:#?}");
+        super::schemas::hold(&self.bitbucket.take_answers());
         let dead = self.t.dead_jobs().await;
         assert!(dead.is_empty(), "{dead:#?}");
     }

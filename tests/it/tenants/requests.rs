@@ -317,6 +317,16 @@ fn connection_pages() -> Vec<Case> {
         .managers()
         .with(|pick| form([("to", pick("named_integration"))])),
         // Each name that cannot be added is told in the message of the next page.
+        case("post", "/o/{org}/connections/{link}/signing/", 303)
+            .managers()
+            .with(|_| form([("kind", String::from("connect_bearer"))])),
+        case("get", "/o/{org}/connections/{link}/adding/{bulk}/", 200),
+        case(
+            "post",
+            "/o/{org}/connections/{link}/adding/{bulk}/retry/",
+            303,
+        )
+        .managers(),
         case("post", "/o/{org}/connections/{link}/repos/", 303)
             .managers()
             .with(|pick| form([("repos", pick("free_repo"))]))

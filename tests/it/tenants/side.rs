@@ -94,6 +94,7 @@ pub fn all_keys() -> BTreeSet<&'static str> {
         "repo",
         "repo_name",
         "free_repo",
+        "bulk",
         "delivery",
         "job",
         "token",
@@ -303,6 +304,18 @@ impl Side {
                 .await
                 .unwrap();
             things.set("free_repo", &[format!("{}/{slug}", self.word)]);
+        }
+        if keys.contains("bulk") {
+            let (link, wish) = (
+                links::LinkId(self.integration.parse().unwrap()),
+                links::Wish {
+                    picks: vec!["not a name".into()],
+                    ..links::Wish::default()
+                },
+            );
+            let id = links::add_many(&t.app, org.id, link, wish, "Olga").await;
+            t.run_jobs().await;
+            things.set("bulk", &[id.unwrap().to_string()]);
         }
         if keys.contains("spare_integration") {
             let (_, redirect) = self.fresh_install(t, bitbucket).await;

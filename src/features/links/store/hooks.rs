@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::features::accounts::OrgId;
-use crate::features::links::{HookState, LinkId, LinkStatus, RepoId, RepoStatus};
+use crate::features::links::{HookFinding, HookState, LinkId, LinkStatus, RepoId, RepoStatus};
 use crate::kit::clock::Micros;
 use crate::kit::db::{Conn, Tx, on_both};
 use crate::schema::{links, repo_hooks, repos};
@@ -23,6 +23,20 @@ pub struct Hook {
     pub last_delivery_at: Option<Micros>,
     pub checked_at: Option<Micros>,
     pub updated_at: Micros,
+    /// What it asks for, separated by blanks.
+    pub events: Option<String>,
+    /// What the last check that found something wrong has found.
+    pub finding: Option<HookFinding>,
+    /// When that was put right; none while it is not.
+    pub repaired_at: Option<Micros>,
+}
+
+/// What is registered at Bitbucket now.
+pub(in crate::features::links) struct Registered {
+    pub(in crate::features::links) uuid: String,
+    pub(in crate::features::links) events: String,
+    /// What was wrong before.
+    pub(in crate::features::links) finding: Option<HookFinding>,
 }
 
 /// The hook of a repository.
@@ -82,13 +96,19 @@ pub(in crate::features::links) fn hook_registered(
     tx: &mut Tx<'_>,
     org: OrgId,
     before: &Hook,
-    uuid: &str,
+    registered: &Registered,
     previous_until: Micros,
     now: Micros,
 ) -> QueryResult<bool> {
     let until = match (&before.sealed_previous, before.previous_until) {
         (Some(_), None) => Some(previous_until),
         (_, until) => until,
+    };
+    let (finding, repaired_at) = match registered.finding.or(before.finding) {
+        Some(finding) if registered.finding.is_some() || before.repaired_at.is_none() => {
+            (Some(finding), Some(now))
+        }
+        finding => (finding, before.repaired_at),
     };
     diesel::update(
         repo_hooks::table
@@ -97,7 +117,10 @@ pub(in crate::features::links) fn hook_registered(
             .filter(repo_hooks::sealed_secret.eq(&before.sealed_secret)),
     )
     .set((
-        repo_hooks::hook_uuid.eq(Some(uuid)),
+        repo_hooks::hook_uuid.eq(Some(&registered.uuid)),
+        repo_hooks::events.eq(Some(&registered.events)),
+        repo_hooks::finding.eq(finding),
+        repo_hooks::repaired_at.eq(repaired_at),
         repo_hooks::state.eq(HookState::Active),
         repo_hooks::previous_until.eq(until),
         repo_hooks::last_error.eq(None::<String>),
@@ -127,6 +150,43 @@ pub(in crate::features::links) fn hook_state(
         repo_hooks::checked_at.eq(Some(now)),
         repo_hooks::updated_at.eq(now),
     ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// Notes what a check has found wrong and could not put right.
+pub(in crate::features::links) fn hook_finding(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+    finding: HookFinding,
+) -> QueryResult<()> {
+    diesel::update(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .set((
+        repo_hooks::finding.eq(Some(finding)),
+        repo_hooks::repaired_at.eq(None::<Micros>),
+    ))
+    .execute(tx.conn())
+    .map(drop)
+}
+
+/// Notes that somebody begins to register a hook: whoever comes later must look for it first.
+pub(in crate::features::links) fn hook_begun(
+    tx: &mut Tx<'_>,
+    org: OrgId,
+    repo: RepoId,
+    now: Micros,
+) -> QueryResult<()> {
+    diesel::update(
+        repo_hooks::table
+            .filter(repo_hooks::org_id.eq(org))
+            .filter(repo_hooks::repo_id.eq(repo)),
+    )
+    .set(repo_hooks::checked_at.eq(Some(now)))
     .execute(tx.conn())
     .map(drop)
 }

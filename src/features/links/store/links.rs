@@ -307,6 +307,7 @@ pub(in crate::features::links) fn note_check(
     .map(drop)
 }
 
+/// The link signs with a new credential of this kind.
 pub(in crate::features::links) fn set_link_kind(
     tx: &mut Tx<'_>,
     org: OrgId,
@@ -319,7 +320,12 @@ pub(in crate::features::links) fn set_link_kind(
             .filter(links::org_id.eq(org))
             .filter(links::id.eq(id)),
     )
-    .set((links::kind.eq(kind), links::updated_at.eq(now)))
+    .set((
+        links::kind.eq(kind),
+        // It tells of the credential that was.
+        links::last_check.eq(None::<String>),
+        links::updated_at.eq(now),
+    ))
     .execute(tx.conn())
     .map(drop)
 }
@@ -421,6 +427,12 @@ pub(in crate::features::links) fn put_link(
     }
     let before: LinkStatus = same().select(links::status).first(tx.conn())?;
     diesel::update(same()).set(content()).execute(tx.conn())?;
+    if before == LinkStatus::Removed {
+        // Its tokens were forgotten with it.
+        diesel::update(same())
+            .set(links::kind.eq(CredentialKind::ConnectJwt))
+            .execute(tx.conn())?;
+    }
     Ok((
         same().select(Link::as_select()).first(tx.conn())?,
         before != LinkStatus::Active,

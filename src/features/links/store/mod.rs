@@ -1,20 +1,29 @@
 //! The tables of links, repositories and hooks. Every function takes the organization first, but for the few that
 //! follow an installation or walk all rows.
 
+mod bulk;
 mod credentials;
+mod digests;
 mod hooks;
 mod links;
 mod repos;
 
+pub(super) use bulk::{
+    Bulk, BulkItem, NewBulk, count_hooks, count_unlisted, end_item, failed_items, find_bulk,
+    hold_bulk, insert_bulk, insert_pick, last_bulk, move_bulk, note_listed, purge_bulks, recount,
+    retry_bulk, waiting_items,
+};
 pub(super) use credentials::{
     Flow, SealedCredential, claim_refresh, credentials_after, find_credential, forget_credential,
     insert_flow, is_version, links_to_probe, purge_flows, put_credential, release_refresh,
     replace_sealed_credential, save_refreshed, set_expiry, set_warned, take_flow,
 };
+pub(super) use digests::{failed_hooks, find_digest, put_digest};
 pub use hooks::{Hook, find_hook, hooks_of};
 pub(super) use hooks::{
-    count_hooks_of_link, forget_hook, hook_registered, hook_state, hooks_after, replace_sealed,
-    repos_with_hook, rotate_secret, stale_hooks, touch_delivery, want_hook,
+    Registered, count_hooks_of_link, forget_hook, hook_begun, hook_finding, hook_registered,
+    hook_state, hooks_after, replace_sealed, repos_with_hook, rotate_secret, stale_hooks,
+    touch_delivery, want_hook,
 };
 pub use links::{Link, LinkInUse, find_link, links_in_use, list_links};
 pub(super) use links::{

@@ -89,6 +89,7 @@ async fn open_known(
     let connected = links::client_for_link(app, org, link)
         .await?
         .for_feature("tickets");
+    connected.link.require("tickets")?;
     let known = known.filter(|repo| repo.link_id == Some(link));
     let backend = Arc::new(bitbucket::BitbucketIssues::new(
         app,
