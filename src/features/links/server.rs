@@ -53,7 +53,10 @@ pub(super) fn parse_base(app: &App, text: &str) -> AppResult<Url> {
         return Err(wrong("The base URL has neither ? nor #."));
     }
     let path = url.path().trim_end_matches('/').to_owned();
-    if path.contains("/rest/") || path.ends_with("/rest") || path.contains("/projects/") {
+    if path
+        .split('/')
+        .any(|part| part == "rest" || part == "projects")
+    {
         return Err(wrong(
             "This is an address inside Bitbucket. The base URL is what comes before /projects or /rest.",
         ));
