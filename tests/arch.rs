@@ -438,7 +438,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "\"/rest/",
-        &["src/bitbucket/paths/rows/"],
+        // A person may paste such an address where the base of a server is asked for.
+        &["src/bitbucket/paths/rows/", "src/features/links/server.rs"],
         "API paths stand in the path table",
     ),
     ("block_in_place", &[], "it panics inside an actix handler"),
@@ -488,8 +489,14 @@ fn steps_of_the_path_table() -> BTreeSet<String> {
     steps
 }
 
-/// Pages that people open in a browser, which no call is made to.
-const WEB_PAGES: &[&str] = &["{}/issues/{issue_id}", "{}/commits/{hash}"];
+/// Pages that people open in a browser, which no call is made to, and what refs are called.
+const WEB_PAGES: &[&str] = &[
+    "{}/issues/{issue_id}",
+    "{}/commits/{hash}",
+    "{web}/users/{person}/repos/{slug}",
+    "{web}/projects/{project}/repos/{slug}",
+    "refs/tags/",
+];
 
 /// In `src/bitbucket` no literal names a step of an API path below another one: paths are made by the table alone.
 #[test]

@@ -146,6 +146,34 @@ on_a_server! {
         world.finish().await;
     }
 
+    async fn many_are_added_by_a_job(world) {
+        let bulk = bitbucket_sandbox::NewBulk { workspace: "acme".into(), prefix: "svc".into(), count: 120 };
+        world.bitbucket.create_bulk(&bulk).unwrap();
+        let (org, link) = (world.tenant.org.id, LinkId(world.integration.parse().unwrap()));
+        let picks = vec!["ACME/svc-00007".to_owned(), "ACME/none".to_owned(), "ACME/shop".to_owned()];
+        let (some, all) = (
+            links::Wish { picks, ..links::Wish::default() },
+            links::Wish { search: "svc".into(), all: true, ..links::Wish::default() },
+        );
+        let cookie = world.t.session(&world.tenant.owner).await;
+        for (wish, expected) in [
+            (some, ["3 of 3", "1 added", "1 here already", "1 not added"]),
+            (all, ["120 of 120", "119 added", "1 here already", "0 not added"]),
+        ] {
+            let id = links::add_many(&world.t.app, org, link, wish, "Olga").await.unwrap();
+            world.t.run_jobs().await;
+            let shown = open(&world.t, &cookie, &format!("/o/acme/connections/{link}/adding/{id}/")).await;
+            for text in expected {
+                assert!(shown.text.contains(text), "{text}: {}", shown.text);
+            }
+        }
+        assert_eq!(world.server_hooks().len(), 121);
+        // The list does not tell the main branch; the repository does.
+        let rows = world.t.app.db.read(move |conn| Ok::<_, AppError>(links::list_repos(conn, org, &links::RepoFilter::default(), 0, 1_000)?)).await.unwrap();
+        assert!(rows.len() == 121 && rows.iter().all(|repo| repo.provider.as_deref() == Some("integrations:bitbucket_server")), "{rows:?}");
+        world.bitbucket.take_violations();
+    }
+
     async fn a_token_without_rights_says_what_is_missing(world) {
         let cookie = world.t.session(&world.tenant.owner).await;
         let weak = token_of(&world.bitbucket, "ada", Permission::Read);
