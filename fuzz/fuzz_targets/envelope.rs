@@ -27,6 +27,7 @@ fuzz_target!(|body: &[u8]| {
     let Some(payload) = envelope.event else {
         return;
     };
+    let payload = payload.into_bytes();
     let payload = readable(&payload);
     if let Ok(event) = Event::parse(&payload) {
         let _ = (

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use crate::sentry::keep;
+use crate::sentry::keep::Pieces;
 
 /// Largest request body as it arrives, in bytes (sentry.md §11.5: 20 MB compressed).
 pub const MAX_COMPRESSED: usize = 20 * 1000 * 1000;
@@ -105,7 +105,7 @@ enum Source {
         silent: usize,
     },
     /// Still arriving; decoded at the end.
-    Kept(Encoding, Vec<u8>),
+    Kept(Encoding, Pieces),
     /// Here as a whole.
     Whole {
         name: &'static str,
@@ -140,7 +140,7 @@ impl Decoder {
                 *silent = silent.saturating_add(bytes.len());
                 decoder.get_mut().put(bytes);
             }
-            Source::Kept(_, kept) => keep::append(kept, bytes),
+            Source::Kept(_, kept) => kept.append(bytes),
             Source::Idle(_) | Source::Whole { .. } => {}
         }
     }
@@ -218,7 +218,7 @@ impl Decoder {
                 });
                 GZIP_STATE + header + decoder.get_ref().bytes.capacity()
             }
-            Source::Kept(_, kept) => kept.capacity(),
+            Source::Kept(_, kept) => kept.held(),
             Source::Whole { packed, .. } => *packed,
         }
     }
@@ -227,7 +227,7 @@ impl Decoder {
     #[must_use]
     pub fn held_with(&self, more: usize) -> usize {
         match &self.source {
-            Source::Kept(_, kept) => keep::capacity_with(kept, more),
+            Source::Kept(_, kept) => kept.held_with(more),
             // Once as it waits, once as a part of the gzip header.
             Source::Idle(Encoding::Gzip) => GZIP_STATE + 2 * more,
             Source::Gzip { .. } => self.held() + 2 * more,
@@ -259,44 +259,33 @@ impl Encoding {
                 decoder: Box::new(MultiGzDecoder::new(Feed::default())),
                 silent: 0,
             },
-            Self::Deflate | Self::Brotli | Self::Zstd => Source::Kept(self, Vec::new()),
+            Self::Deflate | Self::Brotli | Self::Zstd => Source::Kept(self, Pieces::default()),
         }
     }
 
     /// A body that is here as a whole.
-    fn open(self, body: Vec<u8>, max: usize) -> Result<Source, DecodeError> {
-        let packed = body.capacity();
-        let (name, reader): (_, Box<dyn Read + Send>) = match (self, body.as_slice()) {
-            (_, []) | (Self::Deflate, [_]) => return Err(DecodeError::Truncated),
+    fn open(self, body: Pieces, max: usize) -> Result<Source, DecodeError> {
+        let packed = body.held();
+        let (name, reader): (_, Box<dyn Read + Send>) = match (self, body.peek::<2>()) {
+            (_, (_, 0)) | (Self::Deflate, (_, 1)) => return Err(DecodeError::Truncated),
             // Raw deflate can look like a zlib header only with a block whose padding is not zero; nobody writes one.
-            (Self::Deflate, &[cmf, flg, ..])
-                if cmf & 0x0f == 8 && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) =>
+            (Self::Deflate, (head @ [cmf, _], _))
+                if cmf & 0x0f == 8 && u16::from_be_bytes(head).is_multiple_of(31) =>
             {
-                ("deflate", Box::new(ZlibDecoder::new(io::Cursor::new(body))))
+                ("deflate", Box::new(ZlibDecoder::new(body)))
             }
-            (Self::Deflate, _) => (
-                "deflate",
-                Box::new(DeflateDecoder::new(io::Cursor::new(body))),
-            ),
+            (Self::Deflate, _) => ("deflate", Box::new(DeflateDecoder::new(body))),
             // The "large window" variant, which no browser sends: its windows reach a gigabyte.
-            (Self::Brotli, [bits, ..]) if bits & 0x7f == 0x11 => {
+            (Self::Brotli, ([bits, _], _)) if bits & 0x7f == 0x11 => {
                 return Err(DecodeError::Corrupt("brotli"));
             }
             (Self::Brotli, _) => {
-                let source = NoEnd(io::Cursor::new(body));
-                let reader = brotli_decompressor::Decompressor::new(source, CHUNK);
+                let reader = brotli_decompressor::Decompressor::new(NoEnd(body), CHUNK);
                 ("brotli", Box::new(reader))
             }
             (Self::Zstd, _) => {
-                let body = io::Cursor::new(body);
-                (
-                    "zstd",
-                    Box::new(Zstd {
-                        body,
-                        frame: None,
-                        max,
-                    }),
-                )
+                let frame = None;
+                ("zstd", Box::new(Zstd { body, frame, max }))
             }
             // The others are never kept.
             (Self::Identity | Self::Gzip, _) => return Err(DecodeError::Unsupported),
@@ -353,7 +342,7 @@ impl Read for Feed {
 }
 
 /// Input whose end is an error: the brotli decoder only asks for more when the stream is cut.
-struct NoEnd(io::Cursor<Vec<u8>>);
+struct NoEnd(Pieces);
 
 impl Read for NoEnd {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -366,7 +355,7 @@ impl Read for NoEnd {
 
 /// Zstandard: any number of frames one after the other; skippable frames are skipped (RFC 8878 §3.1).
 struct Zstd {
-    body: io::Cursor<Vec<u8>>,
+    body: Pieces,
     frame: Option<FrameDecoder>,
     max: usize,
 }
@@ -375,14 +364,14 @@ impl Zstd {
     /// Starts the next frame that holds data; nothing at the end.
     fn next_frame(&mut self) -> io::Result<Option<FrameDecoder>> {
         loop {
-            let at = usize::try_from(self.body.position()).unwrap_or(usize::MAX);
-            let rest = self.body.get_ref().get(at..).unwrap_or_default();
-            if rest.is_empty() {
+            let (head, length) = self.body.peek::<ZSTD_HEADER>();
+            let head = head.get(..length).unwrap_or_default();
+            if head.is_empty() {
                 return Ok(None);
             }
-            match zstd_frame(rest)? {
-                ZstdFrame::Skippable(length) if length <= rest.len() => {
-                    self.body.set_position(at.saturating_add(length) as u64);
+            match zstd_frame(head)? {
+                ZstdFrame::Skippable(length) if length <= self.body.len() => {
+                    io::copy(&mut (&mut self.body).take(length as u64), &mut io::sink())?;
                 }
                 ZstdFrame::Skippable(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 ZstdFrame::Data { window } if window > MAX_ZSTD_WINDOW.max(self.max as u64) => {
@@ -440,6 +429,9 @@ fn zstd_error(error: &(dyn std::error::Error + 'static)) -> io::Error {
     }
     io::ErrorKind::InvalidData.into()
 }
+
+/// Largest header of a frame, in bytes (RFC 8878 §3.1.1): magic number, descriptor, window, dictionary, content size.
+const ZSTD_HEADER: usize = 4 + 1 + 1 + 4 + 8;
 
 enum ZstdFrame {
     /// Whole length of the frame, in bytes.

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 
 use crate::sentry::event::MAX_EVENT;
 use crate::sentry::event_id::EventId;
-use crate::sentry::keep;
+use crate::sentry::keep::{self, Pieces};
 use crate::sentry::lenient::{Key, Slot, record};
 use crate::sentry::ratelimit::Category;
 
@@ -279,14 +279,14 @@ pub struct Item {
 }
 
 /// An envelope that has arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// What its first line says.
     pub header: Header,
     /// Its items, unknown ones included.
     pub items: Vec<Item>,
     /// The payload of the event, if there is one.
-    pub event: Option<Vec<u8>>,
+    pub event: Option<Pieces>,
 }
 
 impl Envelope {
@@ -309,7 +309,7 @@ pub struct Reader {
     line: Vec<u8>,
     header: Option<Header>,
     items: Vec<Item>,
-    event: Option<Vec<u8>>,
+    event: Option<Pieces>,
     attachments: usize,
 }
 
@@ -342,7 +342,7 @@ impl Reader {
             header: Some(Header::default()),
             ..Self::default()
         };
-        reader.begin(ItemKind::Event, 0);
+        reader.begin(ItemKind::Event);
         reader
     }
 
@@ -352,12 +352,11 @@ impl Reader {
         self.header.as_ref()
     }
 
-    /// Memory that it takes, in bytes. Room for the rest of an event that told its length does not count: the system
-    /// gives memory when it is first written to.
+    /// Memory that it takes, in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         let items = self.items.capacity() * std::mem::size_of::<Item>();
-        items + self.line.capacity() + self.event.as_ref().map_or(0, Vec::len)
+        items + self.line.capacity() + self.event.as_ref().map_or(0, Pieces::held)
     }
 
     /// Memory that it takes at most once so many bytes more have been pushed.
@@ -365,7 +364,10 @@ impl Reader {
     pub fn held_with(&self, more: usize) -> usize {
         // Which item the bytes belong to is not known yet: all may go into the line, or all into the event.
         let line = keep::capacity_with(&self.line, more);
-        let event = self.event.as_ref().map_or(0, Vec::len) + more;
+        let event = self
+            .event
+            .as_ref()
+            .map_or(more, |event| event.held_with(more));
         // No item is shorter than eight bytes, and a list doubles when it is full.
         let items = 2 * (self.items.len() + more / 8 + 2).min(MAX_ITEMS);
         line + event + items.max(self.items.capacity()) * std::mem::size_of::<Item>()
@@ -489,7 +491,7 @@ impl Reader {
         if kind == ItemKind::Event && length.is_some_and(|length| length > MAX_EVENT) {
             return Err(EnvelopeError::EventTooLarge);
         }
-        self.begin(kind, length.unwrap_or_default());
+        self.begin(kind);
         match length {
             None => self.state = State::Line,
             Some(0) => self.end(State::LineEnd),
@@ -518,14 +520,14 @@ impl Reader {
         Ok(())
     }
 
-    fn begin(&mut self, kind: ItemKind, length: usize) {
+    fn begin(&mut self, kind: ItemKind) {
         self.items.push(Item {
             kind,
             size: 0,
             oversized: false,
         });
         if kind == ItemKind::Event {
-            self.event = Some(Vec::with_capacity(length));
+            self.event = Some(Pieces::default());
         }
     }
 
@@ -538,7 +540,7 @@ impl Reader {
             if item.size > MAX_EVENT {
                 return Err(EnvelopeError::EventTooLarge);
             }
-            keep::append(event, bytes);
+            event.append(bytes);
         }
         Ok(())
     }

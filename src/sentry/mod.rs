@@ -2,8 +2,9 @@
 //! events become groups, and the shapes of Sentry's `/api/0` answers.
 //!
 //! The way of one request body through this module: [`decode`] undoes the content encoding,
-//! [`envelope`] cuts it into items and keeps the event, both while the body is still arriving, [`auth`] names the key, [`event`] reads the event, [`grouping`]
-//! says which group it belongs to and [`title`] what that group is called.
+//! [`envelope`] cuts it into items and keeps the event ([`keep`]), both while the body is still arriving, [`auth`]
+//! names the key, [`event`] reads the event, [`grouping`] says which group it belongs to and [`title`] what that group
+//! is called.
 //!
 //! Everything here is pure: no clock, no network, no tables. Foreign input never panics.
 
@@ -16,7 +17,7 @@ pub mod event_id;
 pub mod fields;
 pub mod frames;
 pub mod grouping;
-mod keep;
+pub mod keep;
 pub mod lenient;
 pub mod message;
 pub mod parameterize;

@@ -18,7 +18,8 @@ struct Seen {
 
 fn see(body: &[u8]) -> Seen {
     let envelope = Envelope::parse(body).unwrap();
-    let payload = readable(envelope.event.as_deref().unwrap());
+    let payload = envelope.event.unwrap().into_bytes();
+    let payload = readable(&payload);
     let event = Event::parse(&payload).unwrap();
     assert_eq!(event.errors, [""; 0]);
     assert_eq!(
@@ -155,12 +156,13 @@ fn speed_of_one_envelope_on_one_core() {
     };
     let all = |body: &[u8]| {
         let envelope = Envelope::parse(body).unwrap();
-        let payload = readable(envelope.event.as_deref().unwrap());
+        let payload = envelope.event.unwrap().into_bytes();
+        let payload = readable(&payload);
         let event = Event::parse(&payload).unwrap();
         title::describe(&event).title.len() + usize::from(grouping::group(&event).key.0[0])
     };
     let envelope = Envelope::parse(plain).unwrap();
-    let payload = readable(envelope.event.as_deref().unwrap()).into_owned();
+    let payload = readable(&envelope.event.unwrap().into_bytes()).into_owned();
     let event = Event::parse(&payload).unwrap();
     eprintln!("{} bytes, {} zipped", plain.len(), zipped.len());
     let gunzip = || {

@@ -27,8 +27,7 @@ const IN_TRANSIT: usize = 256 * 1024;
 const READER: usize = 2 * MAX_EVENT + 4 * MAX_LINE;
 
 /// A body on its way in.
-pub(super) struct Arrival<'a> {
-    budget: &'a Budget,
+pub(super) struct Arrival {
     payload: Payload,
     /// Bytes that have arrived, and how long they took.
     arrived: usize,
@@ -56,11 +55,11 @@ enum Stop {
     Long,
 }
 
-impl<'a> Arrival<'a> {
+impl Arrival {
     /// A body of this form, encoding and announced length. A length over the limit is refused before anything is
     /// read.
     pub(super) fn new(
-        budget: &'a Budget,
+        budget: &Budget,
         payload: Payload,
         announced: Option<usize>,
         form: Form,
@@ -79,7 +78,6 @@ impl<'a> Arrival<'a> {
             reserved: budget.reserve(),
         };
         Ok(Self {
-            budget,
             payload,
             arrived: 0,
             took: Duration::ZERO,
@@ -161,7 +159,7 @@ impl<'a> Arrival<'a> {
             let wanted = parts.decoder.held() + READER + parts.in_transit;
             parts.reserved.resize(wanted).await?;
         }
-        let turn = self.budget.turn().await?;
+        let turn = parts.reserved.turn().await?;
         let most = if windowed { MAX_DECODED } else { TURN_DECODED };
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;

@@ -3,7 +3,7 @@
 //! left, and is then told to come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,8 +15,8 @@ use crate::sentry::event::MAX_EVENT;
 const UNITS: usize = 24 * 1024;
 /// Bytes per unit.
 const UNIT: usize = 1024;
-/// How long a body waits for others to give back, or for its turn. An SDK that is refused drops what it has and
-/// stays silent for a while, so a moment of waiting is kinder.
+/// How long a body waits, in all, for others to give back and for its turns. An SDK that is refused drops what it has
+/// and stays silent for a while, so a moment of waiting is kinder.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// Bodies that wait at once; the server's buffers of those who wait are full.
@@ -49,26 +49,22 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Waits for the one place where work may take megabytes beside the budget (a decoder's window, the parts of a
-    /// large event) or long.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.shared.wait(&self.shared.turn, 1).await
-    }
-
     pub(super) fn reserve(&self) -> Reserved {
         Reserved {
             shared: Arc::clone(&self.shared),
             held: None,
+            patience: PATIENCE,
         }
     }
 }
 
 impl Shared {
-    /// Waits a moment, unless too many do already.
+    /// Waits as long as there is patience, unless too many wait already.
     async fn wait(
         &self,
         semaphore: &Arc<Semaphore>,
         count: u32,
+        patience: &mut Duration,
     ) -> Result<OwnedSemaphorePermit, Refusal> {
         if let Ok(permit) = Arc::clone(semaphore).try_acquire_many_owned(count) {
             return Ok(permit);
@@ -78,7 +74,9 @@ impl Shared {
             .try_acquire()
             .map_err(|_| Refusal::overloaded())?;
         let wait = Arc::clone(semaphore).acquire_many_owned(count);
-        let permit = tokio::time::timeout(PATIENCE, wait).await;
+        let since = Instant::now();
+        let permit = tokio::time::timeout(*patience, wait).await;
+        *patience = patience.saturating_sub(since.elapsed());
         permit
             .ok()
             .and_then(Result::ok)
@@ -90,9 +88,18 @@ impl Shared {
 pub(super) struct Reserved {
     shared: Arc<Shared>,
     held: Option<OwnedSemaphorePermit>,
+    /// How long its body may still wait.
+    patience: Duration,
 }
 
 impl Reserved {
+    /// Waits for the one place where work may take megabytes beside the budget (a decoder's window, the parts of a
+    /// large event) or long.
+    pub(super) async fn turn(&mut self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = &self.shared.turn;
+        self.shared.wait(turn, 1, &mut self.patience).await
+    }
+
     /// Makes the part large enough for `bytes`, or gives back what is more than that; false, and nothing changed,
     /// when there is not enough now.
     pub(super) fn try_resize(&mut self, bytes: usize) -> bool {
@@ -112,7 +119,8 @@ impl Reserved {
     pub(super) async fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
         if !self.try_resize(bytes) {
             let missing = self.missing(bytes);
-            let more = self.shared.wait(&self.shared.units, missing).await?;
+            let (shared, patience) = (&self.shared, &mut self.patience);
+            let more = shared.wait(&shared.units, missing, patience).await?;
             self.add(more);
         }
         Ok(())
@@ -164,15 +172,18 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert!(other.resize(LARGE).await.is_err());
         assert!(begun.elapsed() >= PATIENCE);
+        assert!(other.resize(LARGE).await.is_err());
+        assert!(begun.elapsed() < 2 * PATIENCE, "its patience is at an end");
+        other = budget.reserve();
         let give_back = async {
             tokio::time::sleep(PATIENCE / 4).await;
             drop(one);
         };
         let (given, ()) = tokio::join!(other.resize(LARGE), give_back);
         given.unwrap();
-        let turn = budget.turn().await.unwrap();
-        assert!(budget.turn().await.is_err());
+        let turn = other.turn().await.unwrap();
+        assert!(budget.reserve().turn().await.is_err());
         drop(turn);
-        assert!(budget.turn().await.is_ok());
+        assert!(budget.reserve().turn().await.is_ok());
     }
 }

@@ -78,9 +78,12 @@ async fn receive(
         return Ok(id);
     };
     let (now, large) = (app.clock.now(), payload.len() > INLINE);
-    let read = move || NewEvent::read(key.org, key.project, &payload, id, now);
+    let read = move || {
+        let payload = payload.into_bytes();
+        NewEvent::read(key.org, key.project, &payload, id, now)
+    };
     let event = if large {
-        let turn = budget.turn().await?;
+        let turn = reserved.turn().await?;
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             read()
