@@ -55,36 +55,36 @@ pub(super) fn insert_commits(
     now: Micros,
 ) -> QueryResult<HashMap<String, (CommitId, bool)>> {
     let mut known = HashMap::with_capacity(pushed.len());
-    for slice in pushed.chunks(SLICE) {
-        for commit in slice {
-            let row = NewCommit {
-                org_id: org,
-                repo_id: repo,
-                hash: &commit.hash,
-                message: &commit.message,
-                author_name: commit.author_name.as_deref(),
-                author_email: commit.author_email.as_deref(),
-                committed_at: commit.committed_at,
-                on_main: false,
-                created_at: now,
-            };
+    for commit in pushed {
+        let row = NewCommit {
+            org_id: org,
+            repo_id: repo,
+            hash: &commit.hash,
+            message: &commit.message,
+            author_name: commit.author_name.as_deref(),
+            author_email: commit.author_email.as_deref(),
+            committed_at: commit.committed_at,
+            on_main: false,
+            created_at: now,
+        };
+        let inserted: Option<CommitId> =
             on_both!(tx.conn(), |conn| diesel::insert_into(commits::table)
                 .values(row)
                 .on_conflict_do_nothing()
-                .execute(conn))?;
-        }
-        let hashes: Vec<&str> = slice.iter().map(|commit| commit.hash.as_str()).collect();
-        let found: Vec<(String, CommitId, bool)> = commits::table
-            .filter(commits::org_id.eq(org))
-            .filter(commits::repo_id.eq(repo))
-            .filter(commits::hash.eq_any(hashes))
-            .select((commits::hash, commits::id, commits::on_main))
-            .load(tx.conn())?;
-        known.extend(
-            found
-                .into_iter()
-                .map(|(hash, id, on_main)| (hash, (id, on_main))),
-        );
+                .returning(commits::id)
+                .get_result(conn)
+                .optional())?;
+        let found = match inserted {
+            Some(id) => (id, false),
+            // One by one: for a list of unknown length PostgreSQL may plan to read every commit of the repository.
+            None => commits::table
+                .filter(commits::org_id.eq(org))
+                .filter(commits::repo_id.eq(repo))
+                .filter(commits::hash.eq(&commit.hash))
+                .select((commits::id, commits::on_main))
+                .first(tx.conn())?,
+        };
+        known.insert(commit.hash.clone(), found);
     }
     Ok(known)
 }

@@ -1,0 +1,2 @@
+DROP INDEX commits_list;
+CREATE INDEX commits_org ON commits (org_id, committed_at);
