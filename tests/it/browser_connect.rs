@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{NewCredential, Sandbox};
+use bitbucket_sandbox::{NewCredential, Rule, Sandbox};
 use serde_json::{Value, json};
 use tracebucket::features::links::{CredentialKind, features};
 
-use crate::support::world::{bitbucket_and_app, consumer_at};
+use crate::support::world::{bitbucket_and_app, consumer_at, expect_violations};
 use crate::support::{Backend, client};
 
 /// The form of a kind, filled and sent; what the page after it says. With `clicks` on the way.
@@ -185,5 +185,5 @@ async fn each_kind_and_each_mistake() {
     let path = "/api/0/organizations/acme/integrations/";
     let kept = t.get(path, &tenant.token, 200).await;
     assert_eq!(kept.as_array().unwrap().len(), made, "{kept}");
-    bitbucket.take_violations();
+    expect_violations(&bitbucket, &[Rule::BasicCredential, Rule::Scope]);
 }

@@ -103,7 +103,7 @@ async fn refusals(backend: Backend) {
         )
         .await;
     assert_eq!(links, json!([]), "nothing was kept");
-    bitbucket.take_violations();
+    expect_violations(&bitbucket, &[]);
 }
 
 both! {
@@ -171,7 +171,7 @@ on_a_server! {
         // The list does not tell the main branch; the repository does.
         let rows = world.t.app.db.read(move |conn| Ok::<_, AppError>(links::list_repos(conn, org, &links::RepoFilter::default(), 0, 1_000)?)).await.unwrap();
         assert!(rows.len() == 121 && rows.iter().all(|repo| repo.provider.as_deref() == Some("integrations:bitbucket_server")), "{rows:?}");
-        world.bitbucket.take_violations();
+        expect_violations(&world.bitbucket, &[]);
     }
 
     async fn a_token_without_rights_says_what_is_missing(world) {
@@ -199,7 +199,7 @@ on_a_server! {
         let org = world.tenant.org.id;
         let link = world.t.app.db.read(move |conn| Ok::<_, AppError>(links::find_link(conn, org, id)?)).await.unwrap().unwrap();
         assert_eq!(link.status, LinkStatus::Active, "{link:?}");
-        world.bitbucket.take_violations();
+        expect_violations(&world.bitbucket, &[Rule::Permission]);
     }
 
     async fn a_token_that_was_taken_back_breaks_and_a_new_one_mends(world) {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bitbucket_sandbox::model::Permission;
-use bitbucket_sandbox::{NewCredential, NewMember, NewUser, Sandbox};
+use bitbucket_sandbox::{NewCredential, NewMember, NewUser, Rule, Sandbox};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tracebucket::error::AppError;
 use tracebucket::features::links::{self, Hook, Link, LinkId, Repo, RepoId};
 
-use crate::support::world::{World, bitbucket_and_app, hidden};
+use crate::support::world::{World, bitbucket_and_app, expect_violations, hidden};
 use crate::support::{Backend, Tenant, TestApp};
 
 mod connecting;

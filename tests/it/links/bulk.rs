@@ -139,7 +139,7 @@ in_a_world! {
         t.run_jobs().await;
         assert_eq!((calls(bitbucket, "GET", "/{repo}"), calls(bitbucket, "GET", "/{workspace}")), (0, 1), "{:?}", bitbucket.call_counts());
         assert_eq!(world.hooks().len(), 191);
-        bitbucket.take_violations();
+        expect_violations(bitbucket, &[]);
         world.finish().await;
     }
 
@@ -168,7 +168,7 @@ in_a_world! {
         let stopped = console.get(&page).await;
         assert!(stopped.contains("Stopped") && stopped.contains("Try again"), "{stopped}");
         bitbucket.clear_faults();
-        bitbucket.take_violations();
+        expect_violations(bitbucket, &[]);
         console.post(&page, &format!("{page}retry/"), &[]).await;
         t.run_jobs().await;
         assert!(console.get(&page).await.contains("40 added"));

@@ -429,7 +429,7 @@ async fn a_digest_comes_once_a_day(backend: Backend) {
             && of_all.iter().any(|text| text.contains("needs repair")),
         "{of_all:?}"
     );
-    world.bitbucket.take_violations();
+    expect_violations(&world.bitbucket, &[]);
 }
 
 async fn kinds_that_cannot_work_are_refused_with_advice(backend: Backend) {

@@ -359,7 +359,7 @@ async fn an_installation_uses_access_tokens(backend: Backend) {
             .await
             .is_err()
     );
-    bitbucket.take_violations();
+    expect_violations(&bitbucket, &[]);
 }
 
 macro_rules! on_both {

@@ -465,9 +465,11 @@ impl World {
 /// broke on purpose, and each of those was broken.
 pub fn expect_violations(bitbucket: &Sandbox, caused: &[Rule]) {
     let violations = bitbucket.take_violations();
-    for violation in &violations {
-        assert!(caused.contains(&violation.rule), "{violation:#?}");
-    }
+    let others: Vec<_> = (violations
+        .iter()
+        .filter(|found| !caused.contains(&found.rule)))
+    .collect();
+    assert!(others.is_empty(), "{others:#?}");
     for rule in caused {
         let met = violations.iter().any(|violation| violation.rule == *rule);
         assert!(met, "{rule:?} was not broken: {violations:#?}");
