@@ -552,6 +552,14 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    sealing_key (id) {
+        id -> BigInt,
+        key_id -> Text,
+        named_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     orgs,
     projects,
@@ -592,4 +600,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     rate_slots,
     kept_answers,
     bitbucket_calls,
+    sealing_key,
 );

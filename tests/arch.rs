@@ -65,6 +65,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rate_slots", "calls"),
     ("kept_answers", "calls"),
     ("bitbucket_calls", "calls"),
+    ("sealing_key", "ops"),
 ];
 
 struct Source {

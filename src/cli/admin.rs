@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{self, Org};
+use crate::features::ops::sealing;
 use crate::kit::crypto::Sealer;
 use crate::kit::db::{Conn, OpenAs};
 use crate::kit::jobs::{self, JobId, JobState};
@@ -78,14 +79,24 @@ pub(super) enum JobsCommand {
 pub(super) enum KeysCommand {
     /// Prints a new key line for `secret_keys`.
     Generate,
-    /// Seals every stored secret with the first key of `secret_keys`; the others can then be removed.
-    Rotate,
+    /// Seals every stored secret with the first key of `secret_keys`, from now on by every process; the others can
+    /// then be removed.
+    Rotate {
+        /// The key that seals is lost: the first one takes its place, and what it sealed cannot be opened any more.
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 impl AdminCommand {
     /// Whether it needs neither settings nor a database: the first key is made before there are any.
     pub(super) fn makes_keys(&self) -> bool {
         matches!(self, Self::Keys(KeysCommand::Generate))
+    }
+
+    /// Whether it says itself which key seals.
+    fn names_keys(&self) -> bool {
+        matches!(self, Self::Keys(KeysCommand::Rotate { .. }))
     }
 }
 
@@ -106,6 +117,9 @@ pub(super) async fn run(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let app = start::start(config, OpenAs::Beside)?;
+    if !command.names_keys() {
+        sealing::follow(&app).await.map_err(explain)?;
+    }
     match command {
         AdminCommand::Org(command) => admin_accounts::org(&app, command, as_json).await,
         AdminCommand::Project(command) => admin_accounts::project(&app, command).await,
@@ -124,7 +138,9 @@ pub(super) async fn run(
             );
             Ok(())
         }
-        AdminCommand::Keys(KeysCommand::Rotate) => admin_links::rotate_keys(&app, as_json).await,
+        AdminCommand::Keys(KeysCommand::Rotate { lost }) => {
+            admin_links::rotate_keys(&app, lost, as_json).await
+        }
         AdminCommand::Keys(KeysCommand::Generate) => {
             make_key(as_json);
             Ok(())

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::AppError;
 use crate::features::accounts::Org;
 use crate::features::links::{EnsureHook, HookStart, LinkId};
+use crate::features::ops::sealing;
 use crate::features::{audit, installs, links};
 use crate::kit::jobs;
 
@@ -185,17 +186,27 @@ pub(super) async fn install(
     Ok(())
 }
 
-pub(super) async fn rotate_keys(app: &App, as_json: bool) -> anyhow::Result<()> {
+pub(super) async fn rotate_keys(app: &App, lost: bool, as_json: bool) -> anyhow::Result<()> {
+    let first = app.sealer.first_key_id();
+    if lost {
+        sealing::use_first(app).await.map_err(explain)?;
+        let text = format!(
+            "Secrets are sealed with key {first:?} from now on. Those that a lost key sealed cannot be opened: \
+             `tracebucket check` names them"
+        );
+        output::value(as_json, &json!({ "key": first }), &text);
+        return Ok(());
+    }
+    sealing::settle_on_first(app).await.map_err(explain)?;
     let installations = installs::reseal(app).await.map_err(explain)?;
     let hooks = links::reseal(app).await.map_err(explain)?;
     let credentials = links::reseal_credentials(app).await.map_err(explain)?;
-    let key = app.sealer.primary_key_id();
     let text = format!(
-        "{installations} installations, {credentials} credentials and {hooks} webhooks are now sealed with key {key:?}"
+        "{installations} installations, {credentials} credentials and {hooks} webhooks are now sealed with key {first:?}"
     );
     output::value(
         as_json,
-        &json!({ "key": key, "installations": installations, "credentials": credentials, "hooks": hooks }),
+        &json!({ "key": first, "installations": installations, "credentials": credentials, "hooks": hooks }),
         &text,
     );
     Ok(())

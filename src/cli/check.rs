@@ -11,6 +11,7 @@ use super::{output, start};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::AppError;
+use crate::features::ops::sealing;
 use crate::features::{accounts, links};
 use crate::kit::clock::Micros;
 use crate::kit::db::{DatabaseUrl, OpenAs};
@@ -131,18 +132,12 @@ fn public_url(report: &mut Report, config: &Config) {
 
 /// Keys and database. The doctor makes neither.
 fn open(report: &mut Report, config: Config) -> Option<App> {
-    match start::sealer(&config) {
-        Ok(sealer) => {
-            let text = format!("new secrets are sealed with {:?}", sealer.primary_key_id());
-            report.say(State::Ok, "keys", &text);
-        }
-        Err(error) => {
-            let text = format!(
-                "{error:#}. `tracebucket admin keys generate` prints a good line; the keys in use must stay in it"
-            );
-            report.say(State::Fail, "keys", &text);
-            return None;
-        }
+    if let Err(error) = start::sealer(&config) {
+        let text = format!(
+            "{error:#}. `tracebucket admin keys generate` prints a good line; the keys in use must stay in it"
+        );
+        report.say(State::Fail, "keys", &text);
+        return None;
     }
     if let Ok(DatabaseUrl::Sqlite(file)) = DatabaseUrl::parse(config.database_url.expose())
         && !file.exists()
@@ -174,6 +169,7 @@ async fn database(report: &mut Report, app: &App) {
     match found {
         Ok((users, dead)) => {
             report.say(State::Ok, "database", &format!("{:?}", app.db.url()));
+            keys(report, app).await;
             if !users {
                 let text = "nobody yet: the server prints a one-time code for the first owner when it starts";
                 report.say(State::Note, "people", text);
@@ -185,6 +181,24 @@ async fn database(report: &mut Report, app: &App) {
             }
         }
         Err(error) => report.say(State::Fail, "database", &format!("{error:?}")),
+    }
+}
+
+async fn keys(report: &mut Report, app: &App) {
+    if let Err(error) = sealing::look(app).await {
+        return report.say(State::Fail, "keys", error.detail());
+    }
+    let (seals, first) = (app.sealer.current_key_id(), app.sealer.first_key_id());
+    report.say(
+        State::Ok,
+        "keys",
+        &format!("new secrets are sealed with {seals:?}"),
+    );
+    if seals != first {
+        let text = format!(
+            "{first:?} comes first and does not seal yet: once every process has it, `tracebucket admin keys rotate`"
+        );
+        report.say(State::Note, "keys", &text);
     }
 }
 

@@ -7,9 +7,11 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::admin::explain;
 use super::{output, start};
 use crate::config::Config;
 use crate::features::accounts;
+use crate::features::ops::sealing;
 use crate::kit::db::OpenAs;
 use crate::{server, worker};
 
@@ -20,6 +22,7 @@ pub(super) async fn serve(config: Config, with_workers: bool) -> anyhow::Result<
     let listener =
         TcpListener::bind(&listen).with_context(|| format!("cannot listen on {listen}"))?;
     let app = start::start(config, OpenAs::Server)?;
+    sealing::follow(&app).await.map_err(explain)?;
     if let Some(code) = accounts::first_owner_code(&app).await? {
         output::note(&format!(
             "No user exists yet. Make the first owner at {public_url}welcome/ with the one-time code {code}"
@@ -30,6 +33,7 @@ pub(super) async fn serve(config: Config, with_workers: bool) -> anyhow::Result<
     let handle = server.handle();
     let (stop, stopped) = watch::channel(false);
     let workers = with_workers.then(|| tokio::spawn(worker::runner(&app).run(stopped)));
+    let keys = tokio::spawn(sealing::keep_following(app.clone()));
     tracing::info!(listen = %listen, public_url = %public_url, workers = with_workers, "tracebucket is ready");
 
     let serving = tokio::spawn(server);
@@ -40,6 +44,7 @@ pub(super) async fn serve(config: Config, with_workers: bool) -> anyhow::Result<
     if let Some(workers) = workers {
         let _ = workers.await;
     }
+    keys.abort();
     serving.await.context("the HTTP server")??;
     Ok(ExitCode::SUCCESS)
 }
@@ -51,12 +56,15 @@ pub(super) async fn worker(config: Config) -> anyhow::Result<ExitCode> {
             "a separate worker needs PostgreSQL: a SQLite file belongs to one server, whose own workers run with `serve`"
         );
     }
+    sealing::follow(&app).await.map_err(explain)?;
+    let keys = tokio::spawn(sealing::keep_following(app.clone()));
     let (stop, stopped) = watch::channel(false);
     let runner = tokio::spawn(worker::runner(&app).run(stopped));
     tracing::info!("worker is ready");
     until_signal().await?;
     let _ = stop.send(true);
     let _ = runner.await;
+    keys.abort();
     Ok(ExitCode::SUCCESS)
 }
 

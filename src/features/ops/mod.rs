@@ -4,5 +4,7 @@ pub mod api;
 mod housekeeping;
 pub mod jobs;
 pub mod pages;
+pub mod sealing;
+mod store;
 
 pub use housekeeping::Housekeeping;

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
@@ -71,11 +72,13 @@ struct SealingKey {
     signing: aws_lc_rs::hmac::Key,
 }
 
-/// Seals and opens values. The first key seals, every key opens. Clones share the keys.
+/// Seals and opens values. One key seals, at first the first one; every key opens. Clones share the keys and which of
+/// them seals.
 #[derive(Clone)]
 pub struct Sealer {
-    primary: Arc<SealingKey>,
-    others: Arc<[SealingKey]>,
+    /// Never empty.
+    keys: Arc<[SealingKey]>,
+    current: Arc<AtomicUsize>,
 }
 
 impl Sealer {
@@ -93,11 +96,12 @@ impl Sealer {
             }
             keys.push(key);
         }
-        let mut keys = keys.into_iter();
-        let primary = keys.next().ok_or(KeyError::Empty)?;
+        if keys.is_empty() {
+            return Err(KeyError::Empty);
+        }
         Ok(Self {
-            primary: Arc::new(primary),
-            others: keys.collect(),
+            keys: keys.into(),
+            current: Arc::default(),
         })
     }
 
@@ -110,7 +114,7 @@ impl Sealer {
     /// Seals `plaintext` for one place. `context` names that place (say `link.credential:42`) and
     /// must be given again to open.
     pub fn seal(&self, context: &str, plaintext: &[u8]) -> Vec<u8> {
-        let key = &self.primary;
+        let key = self.current();
         let nonce = random_bytes::<NONCE_LEN>();
         let mut sealed = header(&key.id);
         let aad = associated(&sealed, context);
@@ -132,7 +136,8 @@ impl Sealer {
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let parts = split(sealed)?;
         let key = self
-            .keys()
+            .keys
+            .iter()
             .find(|key| key.id == parts.key_id)
             .ok_or_else(|| SealError::UnknownKey(parts.key_id.to_owned()))?;
         let aad = associated(parts.header, context);
@@ -150,24 +155,43 @@ impl Sealer {
         split(sealed).ok().map(|parts| parts.key_id)
     }
 
-    /// Whether a readable value still uses another key than the first one.
+    /// Whether a readable value uses another key than the one that seals now.
     pub fn needs_reseal(&self, sealed: &[u8]) -> bool {
-        Self::key_id_of(sealed).is_some_and(|id| id != self.primary.id)
+        Self::key_id_of(sealed).is_some_and(|id| id != self.current().id)
     }
 
     /// Id of the key that seals now.
-    pub fn primary_key_id(&self) -> &str {
-        &self.primary.id
+    pub fn current_key_id(&self) -> &str {
+        &self.current().id
+    }
+
+    /// Id of the key that comes first in the configuration.
+    pub fn first_key_id(&self) -> &str {
+        self.keys.first().map_or("", |key| &key.id)
+    }
+
+    /// Seals and signs with the key of this id from now on; false, and nothing changed, when it is not here.
+    #[must_use]
+    pub fn use_key(&self, id: &str) -> bool {
+        let found = self.keys.iter().position(|key| key.id == id);
+        if let Some(position) = found {
+            self.current.store(position, Ordering::Release);
+        }
+        found.is_some()
     }
 
     /// A signer for short claims. Its keys are derived from the sealing keys, so that no second
-    /// kind of key must be configured; the first signs, all verify.
+    /// kind of key must be configured; the one that seals signs, all verify.
     pub fn signer(&self) -> Signer {
-        Signer::new(self.keys().map(|key| key.signing.clone()).collect())
+        let keys = self.keys.iter().map(|key| key.signing.clone()).collect();
+        Signer::new(keys, Arc::clone(&self.current))
     }
 
-    fn keys(&self) -> impl Iterator<Item = &SealingKey> {
-        std::iter::once(&*self.primary).chain(self.others.iter())
+    fn current(&self) -> &SealingKey {
+        let Some(key) = self.keys.get(self.current.load(Ordering::Acquire)) else {
+            super::broken_machine("a sealer without keys")
+        };
+        key
     }
 }
 
@@ -176,7 +200,7 @@ impl fmt::Debug for Sealer {
         out.debug_struct("Sealer")
             .field(
                 "keys",
-                &self.keys().map(|key| key.id.as_str()).collect::<Vec<_>>(),
+                &self.keys.iter().map(|key| &key.id).collect::<Vec<_>>(),
             )
             .finish()
     }
@@ -320,6 +344,11 @@ mod tests {
             old.open("c", &resealed),
             Err(SealError::UnknownKey("new".to_owned()))
         );
+        // Others do not know the new one yet: until it is named, both seal with the old one.
+        assert!(both.use_key("old") && !both.use_key("other"));
+        assert_eq!((both.first_key_id(), both.current_key_id()), ("new", "old"));
+        let sealed_again = both.clone().seal("c", b"value");
+        assert_eq!(old.open("c", &sealed_again).unwrap(), b"value");
         assert_eq!(
             sealer(&key("old", 3)).open("c", &sealed),
             Err(SealError::Refused)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
@@ -30,11 +31,20 @@ pub enum ClaimError {
 #[derive(Clone)]
 pub struct Signer {
     keys: Arc<[hmac::Key]>,
+    /// Which of them signs.
+    current: Arc<AtomicUsize>,
 }
 
 impl Signer {
-    pub(super) fn new(keys: Vec<hmac::Key>) -> Self {
-        Self { keys: keys.into() }
+    pub(super) fn new(keys: Arc<[hmac::Key]>, current: Arc<AtomicUsize>) -> Self {
+        Self { keys, current }
+    }
+
+    fn current(&self) -> &hmac::Key {
+        let Some(key) = self.keys.get(self.current.load(Ordering::Acquire)) else {
+            super::broken_machine("a signer without keys")
+        };
+        key
     }
 
     /// A URL-safe token for `payload_json`, good for `purpose` until `expires` (that moment not
@@ -43,10 +53,7 @@ impl Signer {
         let mut body = expires.0.to_be_bytes().to_vec();
         body.extend_from_slice(payload_json.as_bytes());
         let message = message(purpose, &body);
-        let Some(key) = self.keys.first() else {
-            super::broken_machine("a signer without keys")
-        };
-        let tag = hmac::sign(key, &message);
+        let tag = hmac::sign(self.current(), &message);
         format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(&body),
@@ -54,13 +61,10 @@ impl Signer {
         )
     }
 
-    /// 16 hex digits for `purpose` and `subject`: the same in every process with the same first key, and not to be
-    /// guessed without it. A purpose of [`Signer::sign`] must not be used here.
+    /// 16 hex digits for `purpose` and `subject`: the same in every process that signs with the same key, and not
+    /// to be guessed without it. A purpose of [`Signer::sign`] must not be used here.
     pub fn code(&self, purpose: &str, subject: &str) -> String {
-        let Some(key) = self.keys.first() else {
-            super::broken_machine("a signer without keys")
-        };
-        let tag = hmac::sign(key, &message(purpose, subject.as_bytes()));
+        let tag = hmac::sign(self.current(), &message(purpose, subject.as_bytes()));
         let (code, _) = tag.as_ref().split_at(CODE_BYTES);
         hex::encode(code)
     }
