@@ -17,7 +17,7 @@ use crate::features::links::{self, Repo, RepoStatus, SyncRepos};
 use crate::features::releases::{self, Gathered};
 use crate::kit::clock::Micros;
 use crate::kit::crypto::random_bytes;
-use crate::kit::db::Tx;
+use crate::kit::db::{DbError, Tx};
 use crate::kit::jobs::{Attempt, Job, Queue, Verdict, enqueue, wait_after};
 
 /// Failures before a delivery is dead.
@@ -180,8 +180,16 @@ async fn write_all(app: &App, owner: &str, batch: Vec<Prepared>) {
     }
     for delivery in batch {
         let id = delivery.id;
-        let Err(error) = write(app, owner, vec![delivery.clone()]).await else {
-            continue;
+        let error = match write(app, owner, vec![delivery.clone()]).await {
+            Ok(()) => continue,
+            Err(WriteError::Lost) => {
+                tracing::warn!(
+                    delivery = id.0,
+                    "the lease of a delivery was lost; another run does it"
+                );
+                continue;
+            }
+            Err(WriteError::App(error)) => error,
         };
         let failed = Prepared {
             work: Work::Failed {
@@ -197,34 +205,54 @@ async fn write_all(app: &App, owner: &str, batch: Vec<Prepared>) {
     }
 }
 
+/// Why a write of deliveries changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("the lease of a delivery was lost")]
+    Lost,
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+impl From<DbError> for WriteError {
+    fn from(error: DbError) -> Self {
+        Self::App(error.into())
+    }
+}
+
+impl From<diesel::result::Error> for WriteError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::App(error.into())
+    }
+}
+
 /// What the log of deliveries shows of a failure: its cause is for those who run the server.
 fn reason(delivery: DeliveryId, error: &AppError) -> String {
     tracing::warn!(delivery = delivery.0, error = ?error, "a delivery could not be worked on");
     error.detail().to_owned()
 }
 
-async fn write(app: &App, owner: &str, batch: Vec<Prepared>) -> Result<(), AppError> {
+/// Does the work of all and ends them, or changes nothing.
+async fn write(app: &App, owner: &str, batch: Vec<Prepared>) -> Result<(), WriteError> {
     let (owner, app_in) = (owner.to_owned(), app.clone());
     app.db
         .write(move |tx| {
             let now = app_in.clock.now();
+            let mut slug = None;
             for delivery in &batch {
-                if !store::finish(tx, delivery.id, &owner, &ending(delivery, now), now)? {
-                    tracing::warn!(
-                        delivery = delivery.id.0,
-                        "the lease of a delivery was lost; another run does it"
-                    );
-                } else if let Some(outcome) = carry_out(tx, &app_in, delivery, now)? {
-                    store::set_outcome(tx, delivery.id, &outcome.json())?;
+                let outcome = carry_out(tx, &app_in, delivery, &mut slug, now)?;
+                let ending = ending(delivery, outcome.map(|outcome| outcome.json()), now);
+                if !store::finish(tx, delivery.id, &owner, &ending, now)? {
+                    return Err(WriteError::Lost);
                 }
             }
-            Ok::<_, AppError>(())
+            Ok(())
         })
         .await
 }
 
-/// How this attempt ends, before anything of it is written.
-fn ending(delivery: &Prepared, now: Micros) -> Ending {
+/// How this attempt ends.
+fn ending(delivery: &Prepared, outcome: Option<String>, now: Micros) -> Ending {
     let took_ms = i64::try_from(delivery.started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let (error, asked, forever) = match &delivery.work {
         Work::Failed { reason, forever } => (Some(reason.clone()), None, *forever),
@@ -235,7 +263,7 @@ fn ending(delivery: &Prepared, now: Micros) -> Ending {
         return Ending {
             state: DeliveryState::Done,
             run_at: now,
-            outcome: None,
+            outcome,
             error: None,
             took_ms,
         };
@@ -264,16 +292,18 @@ fn ending(delivery: &Prepared, now: Micros) -> Ending {
     Ending {
         state,
         run_at: now.plus(wait),
-        outcome: None,
+        outcome,
         error: Some(error),
         took_ms,
     }
 }
 
+/// `slug` is that of the organization, once one delivery of a batch has read it.
 fn carry_out(
     tx: &mut Tx<'_>,
     app: &App,
     delivery: &Prepared,
+    slug: &mut Option<String>,
     now: Micros,
 ) -> Result<Option<Outcome>, AppError> {
     match &delivery.work {
@@ -284,10 +314,14 @@ fn carry_out(
         } => {
             follow_name(tx, app, delivery, repo, full_name.as_deref(), now)?;
             let recorded = releases::record_push(tx, app, repo, push, delivery.received_at, now)?;
-            let slug = accounts::org_by_id(tx, repo.org_id)?
-                .map(|org| org.slug)
-                .unwrap_or_default();
-            Ok(Some(Outcome::of_push(&recorded, push, &slug)))
+            let slug = match slug {
+                Some(slug) => slug,
+                None => {
+                    let org = accounts::org_by_id(tx, repo.org_id)?;
+                    slug.insert(org.map(|org| org.slug).unwrap_or_default())
+                }
+            };
+            Ok(Some(Outcome::of_push(&recorded, push, slug)))
         }
         Work::Updated { repo, full_name } => {
             let renamed = follow_name(tx, app, delivery, repo, full_name.as_deref(), now)?;

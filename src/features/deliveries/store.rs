@@ -246,8 +246,8 @@ pub(super) struct Ending {
     pub(super) took_ms: i64,
 }
 
-/// Ends an attempt, if `owner` still holds the claim. The first statement of the write that does the work, so
-/// that a process that lost its lease changes nothing.
+/// Ends an attempt, if `owner` still holds the claim. When it does not, the work in the same write must be undone:
+/// another process does it.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     id: DeliveryId,
@@ -291,14 +291,6 @@ pub(super) fn finish(
             .execute(tx.conn())?;
     }
     Ok(true)
-}
-
-/// Writes what the work of this write came to.
-pub(super) fn set_outcome(tx: &mut Tx<'_>, id: DeliveryId, outcome: &str) -> QueryResult<()> {
-    diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
-        .set(deliveries::outcome.eq(Some(outcome)))
-        .execute(tx.conn())
-        .map(drop)
 }
 
 /// True when a delivery of the same repository that arrived later has been worked on already.

@@ -1,6 +1,6 @@
 //! The one write of a push.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use diesel::QueryResult;
 use serde_json::json;
@@ -99,27 +99,21 @@ impl Recorder<'_> {
     }
 
     fn branch(&mut self, tx: &mut Tx<'_>, branch: &BranchPush) -> QueryResult<()> {
-        let known = store::insert_commits(tx, self.org(), self.repo.id, &branch.commits, self.now)?;
-        let newly_on_main: HashSet<CommitId> = if branch.is_main {
-            known
-                .values()
-                .filter(|(_, on_main)| !on_main)
-                .map(|(id, _)| *id)
-                .collect()
-        } else {
-            HashSet::new()
-        };
-        if !newly_on_main.is_empty() {
-            let ids: Vec<CommitId> = newly_on_main.iter().copied().collect();
-            store::set_on_main(tx, self.org(), &ids)?;
-        }
+        let (org, repo, is_main) = (self.org(), self.repo.id, branch.is_main);
+        let known = store::insert_commits(tx, org, repo, &branch.commits, is_main, self.now)?;
+        let arrives = |met: &store::Met| is_main && !met.was_on_main;
+        let late: Vec<CommitId> = (known.values())
+            .filter(|met| arrives(met) && !met.is_new)
+            .map(|met| met.id)
+            .collect();
+        store::set_on_main(tx, org, &late)?;
         for commit in branch
             .commits
             .iter()
             .filter(|commit| !commit.references.is_empty())
         {
-            if let Some((id, _)) = known.get(&commit.hash) {
-                self.fixes(tx, commit, *id, newly_on_main.contains(id))?;
+            if let Some(met) = known.get(&commit.hash) {
+                self.fixes(tx, commit, met.id, arrives(met))?;
             }
         }
         self.recorded

@@ -45,15 +45,24 @@ struct NewCommit<'a> {
 /// Rows in one statement.
 const SLICE: usize = 200;
 
-/// Stores the commits that are new, in the order given, and answers the id of each by its hash, and whether it was
-/// known to be on the main branch.
+/// A commit as a push met it.
+pub(super) struct Met {
+    pub(super) id: CommitId,
+    /// Stored by this push.
+    pub(super) is_new: bool,
+    /// Known to be on the main branch before.
+    pub(super) was_on_main: bool,
+}
+
+/// Stores the commits that are new, in the order given and as being `on_main` or not, and answers each by its hash.
 pub(super) fn insert_commits(
     tx: &mut Tx<'_>,
     org: OrgId,
     repo: RepoId,
     pushed: &[PushedCommit],
+    on_main: bool,
     now: Micros,
-) -> QueryResult<HashMap<String, (CommitId, bool)>> {
+) -> QueryResult<HashMap<String, Met>> {
     let mut known = HashMap::with_capacity(pushed.len());
     for commit in pushed {
         let row = NewCommit {
@@ -64,7 +73,7 @@ pub(super) fn insert_commits(
             author_name: commit.author_name.as_deref(),
             author_email: commit.author_email.as_deref(),
             committed_at: commit.committed_at,
-            on_main: false,
+            on_main,
             created_at: now,
         };
         let inserted: Option<CommitId> =
@@ -74,17 +83,29 @@ pub(super) fn insert_commits(
                 .returning(commits::id)
                 .get_result(conn)
                 .optional())?;
-        let found = match inserted {
-            Some(id) => (id, false),
+        let met = match inserted {
+            Some(id) => Met {
+                id,
+                is_new: true,
+                was_on_main: false,
+            },
             // One by one: for a list of unknown length PostgreSQL may plan to read every commit of the repository.
-            None => commits::table
-                .filter(commits::org_id.eq(org))
-                .filter(commits::repo_id.eq(repo))
-                .filter(commits::hash.eq(&commit.hash))
-                .select((commits::id, commits::on_main))
-                .first(tx.conn())?,
+            None => {
+                let (id, was_on_main) = commits::table
+                    .filter(commits::org_id.eq(org))
+                    .filter(commits::repo_id.eq(repo))
+                    .filter(commits::hash.eq(&commit.hash))
+                    .select((commits::id, commits::on_main))
+                    .first(tx.conn())?;
+                Met {
+                    id,
+                    is_new: false,
+                    was_on_main,
+                }
+            }
         };
-        known.insert(commit.hash.clone(), found);
+        // The same commit twice in one push is as new as it was the first time.
+        known.entry(commit.hash.clone()).or_insert(met);
     }
     Ok(known)
 }
