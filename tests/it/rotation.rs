@@ -317,7 +317,14 @@ async fn keys_change_while_two_processes_serve() {
 /// A process without the key that seals would write what others cannot open.
 async fn the_key_that_seals_must_be_there(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let old = app.app.config.secret_keys.as_ref().unwrap().expose().to_owned();
+    let old = app
+        .app
+        .config
+        .secret_keys
+        .as_ref()
+        .unwrap()
+        .expose()
+        .to_owned();
     let (id, fresh) = (
         old.split(':').next().unwrap().to_owned(),
         Sealer::generate_key_line(),
