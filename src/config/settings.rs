@@ -46,7 +46,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "secret_keys",
         "",
-        "Keys that seal secrets at rest, as id:base64 of 32 bytes, comma-separated. The first seals, all open. Required unless --dev (then a key is made and kept in dev.keys beside the database).",
+        "Keys that seal secrets at rest, as id:base64 of 32 bytes, comma-separated. All open; one seals, at first the first (OPERATIONS.md tells how it is changed). Required unless --dev (then a key is made and kept in dev.keys beside the database).",
     ),
     setting(
         "bitbucket_api_url",

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{Action, Fault, NewCredential, NewRepository, Rule};
+use bitbucket_sandbox::model::Permission;
+use bitbucket_sandbox::{Action, Fault, NewBulk, NewCredential, NewRepository, Rule};
 use serde_json::{Value, json};
 use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
@@ -296,4 +297,73 @@ async fn pages_that_are_empty_over_gone_or_refused() {
     let said = client::run(script, "", Duration::from_secs(300)).await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
     expect_violations(&world.bitbucket, &[Rule::BasicCredential, Rule::Scope]);
+}
+
+/// Many repositories added at once, while it goes on and at its end; and Bitbucket Data Center.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the clients of tests/clients and Chromium"]
+async fn many_repositories_and_a_server() {
+    let world = World::new(Backend::Sqlite).await;
+    let (t, org) = (&world.t, world.tenant.org.id);
+    let link = links::LinkId(world.integration.parse().unwrap());
+    let many = NewBulk {
+        workspace: "acme".into(),
+        prefix: "svc".into(),
+        count: 40,
+    };
+    world.bitbucket.create_bulk(&many).unwrap();
+    let add = async |names: std::ops::Range<u32>| {
+        let picks = names.map(|number| format!("acme/svc-{number:05}"));
+        let wish = links::Wish {
+            picks: picks.collect(),
+            search: String::new(),
+            all: false,
+        };
+        links::add_many(&t.app, org, link, wish, "Olga Owner")
+            .await
+            .unwrap()
+    };
+    let lost = Fault::always("GET", "/2.0/repositories/acme/svc-00007", refusal(403));
+    world.bitbucket.add_fault(lost);
+    let done = add(1..12).await;
+    t.run_jobs().await;
+    world.bitbucket.clear_faults();
+    let running = add(12..30).await;
+    let adding = |id: links::BulkId| format!("/o/acme/connections/{link}/adding/{id}/");
+    let form = "/o/acme/connections/new/form/?kind=data_center";
+    let token = world
+        .bitbucket
+        .create_credential(&NewCredential::DataCenterToken {
+            user: "ada".into(),
+            permission: Permission::Admin,
+            expires_in: None,
+        });
+    let pages = [
+        page(&adding(running), "links.adding", "", &["0 of 18"]),
+        page(
+            &adding(done),
+            "links.adding",
+            "done",
+            &["10 added", "svc-00007"],
+        ),
+        page(
+            form,
+            "links.connect",
+            "data_center",
+            &["Base URL", "CA bundle"],
+        ),
+        answer(
+            form,
+            "links.detail",
+            "by_data_center",
+            &["It acts as"],
+            json!({ "workspace": world.bitbucket.url(), "secret": token.unwrap().secret.expose() }),
+        ),
+    ];
+    let cookie = t.session(&world.tenant.owner).await;
+    let config = json!({ "base": t.base, "cookie": cookie, "pages": pages }).to_string();
+    let script = client::node("browser/looks.mjs", &[config]);
+    let said = client::run(script, "", Duration::from_secs(120)).await;
+    assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
+    expect_violations(&world.bitbucket, &[]);
 }

@@ -1,4 +1,4 @@
-//! Health, metrics, and what an operator looks at.
+//! Health, metrics, what an operator looks at, and which key seals.
 
 pub mod api;
 mod housekeeping;
