@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bitbucket_sandbox::model::Permission;
-use bitbucket_sandbox::{Action, Fault, NewBulk, NewCredential, NewRepository, Rule};
+use bitbucket_sandbox::{
+    Action, Fault, NewBulk, NewCredential, NewMember, NewRepository, NewUser, Rule,
+};
 use serde_json::{Value, json};
 use tracebucket::bitbucket::Credential;
 use tracebucket::error::AppError;
@@ -331,6 +333,16 @@ async fn many_repositories_and_a_server() {
     let running = add(12..30).await;
     let adding = |id: links::BulkId| format!("/o/acme/connections/{link}/adding/{id}/");
     let form = "/o/acme/connections/new/form/?kind=data_center";
+    let person = NewUser {
+        display_name: "Ada Lind".into(),
+        nickname: "ada".into(),
+        email: Some("ada@acme.example".into()),
+    };
+    world.bitbucket.create_user(&person).unwrap();
+    let member =
+        json!({ "workspace": "acme", "user": "ada", "role": "member", "permission": "admin" });
+    let member = serde_json::from_value::<NewMember>(member).unwrap();
+    world.bitbucket.add_member(&member).unwrap();
     let token = world
         .bitbucket
         .create_credential(&NewCredential::DataCenterToken {
