@@ -2,15 +2,13 @@
 //! is in it, and it finds fault only with what they were told to send wrong.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bitbucket_sandbox::{CommitRequest, NewRepository, NewToken, NewUser, Rule, Sandbox};
 use serde_json::{Value, json};
 
 use crate::support::world::{bitbucket_and_app, install};
-use crate::support::{Backend, TestApp, client, schemas};
+use crate::support::{Backend, PATIENCE, TestApp, client, schemas};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const MENU: &str = "espresso\ntea\n";
 
 /// The sandbox with a history to read in `acme/shop`, and an app that is installed.

@@ -6,7 +6,7 @@ use serde_json::json;
 use tracebucket::features::accounts;
 
 use crate::support::world::bitbucket_and_app;
-use crate::support::{Backend, client};
+use crate::support::{Backend, PATIENCE, client};
 
 /// How a person meets the console.
 #[derive(Clone, Copy)]
@@ -37,10 +37,7 @@ async fn story(backend: Backend, browser: Browser) {
     .await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
 
-    assert!(
-        bitbucket.settle(Duration::from_secs(20)).await,
-        "webhooks were delivered"
-    );
+    assert!(bitbucket.settle(PATIENCE).await, "webhooks were delivered");
     let violations = bitbucket.take_violations();
     assert!(violations.is_empty(), "{violations:#?}");
     let dead = t.dead_jobs().await;

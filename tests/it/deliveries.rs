@@ -12,6 +12,7 @@ use tracebucket::kit::jobs::Stop;
 use tracebucket::schema::{deliveries, delivery_attempts, projects, repo_hooks, repos};
 
 use crate::scene::{REPO, Scene, group, scenes};
+use crate::support::until;
 use crate::support::world::git;
 
 /// Status and body of a request.
@@ -22,16 +23,6 @@ async fn sent(request: reqwest::RequestBuilder) -> (u16, Value) {
         status,
         serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
     )
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("not in ten seconds: {what}");
 }
 
 fn push(commits: Value) -> Value {

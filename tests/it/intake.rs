@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::sdk::{auth, envelope, error, event_id};
-use crate::support::{Tenant, TestApp, both};
+use crate::support::{HeldDoor, Tenant, TestApp, both};
 
 const CORS_ERRORS: &str = "x-sentry-error, x-sentry-rate-limits, retry-after";
 
@@ -411,25 +411,19 @@ both! {
         let a = t.tenant("acme").await;
         t.report(&a, &error("E", "f")).await;
         // The door is held open, and its queue filled.
-        let gate = std::sync::Arc::new(std::sync::Barrier::new(2));
-        let inside = std::sync::Arc::clone(&gate);
-        let db = t.app.db.clone();
-        let holding = tokio::spawn(async move {
-            db.write_batched(move |_| { inside.wait(); Ok::<_, tracebucket::error::AppError>(()) }).await
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let door = HeldDoor::of(&t.app.db).await;
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..1_100 {
             let db = t.app.db.clone();
             waiting.spawn(async move { db.write_batched(|_| Ok::<_, tracebucket::error::AppError>(())).await.is_ok() });
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // Full is the queue when the first is refused.
+        assert!(!waiting.join_next().await.unwrap().unwrap());
         let response = t.send_envelope(&a, envelope(&event_id(), &error("E", "f"))).await;
         assert_eq!(response.headers()["retry-after"], "2");
         assert_eq!(response.headers()["x-sentry-rate-limits"], "2::organization:overloaded");
         refused(response, 429, "overloaded").await;
-        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
-        holding.await.unwrap().unwrap();
+        door.release().await;
         waiting.join_all().await;
         t.report(&a, &error("E", "f")).await;
         assert_eq!(count(&t, &a).await, 2);

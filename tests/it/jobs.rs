@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tracebucket::error::AppError;
+use tracebucket::kit::clock::Clock;
 use tracebucket::kit::db::Db;
 use tracebucket::kit::jobs::{self, Attempt, Job, Queue, Registry, Runner, RunnerConfig, Verdict};
 
-use crate::support::{TestApp, both};
+use crate::support::{TestApp, both, until};
 
 #[derive(Clone, Default)]
 struct World {
@@ -49,7 +50,7 @@ impl Job for Count {
             "again" => {
                 // A change made while its own job is in flight asks for the same job again.
                 let db = world.db.clone().unwrap();
-                let now = tracebucket::kit::clock::Clock::system().now();
+                let now = Clock::system().now();
                 db.write(move |tx| {
                     let next = Count {
                         key: Some("again".into()),
@@ -117,17 +118,17 @@ impl Job for Tick {
     }
 }
 
-const LEASE: Duration = Duration::from_millis(900);
+const LEASE: Duration = Duration::from_millis(2_000);
 
 fn runner(t: &TestApp, world: &World) -> Runner<World> {
     let registry = Registry::default()
         .job::<Count>()
         .job::<Held>()
         .job::<Click>();
-    runner_of(t, world, registry)
+    runner_of(t, world, registry, t.app.clock.clone())
 }
 
-fn runner_of(t: &TestApp, world: &World, registry: Registry<World>) -> Runner<World> {
+fn runner_of(t: &TestApp, world: &World, registry: Registry<World>, clock: Clock) -> Runner<World> {
     let config = RunnerConfig {
         lease: LEASE,
         ..RunnerConfig::default()
@@ -135,7 +136,7 @@ fn runner_of(t: &TestApp, world: &World, registry: Registry<World>) -> Runner<Wo
     Runner::new(
         Arc::new(registry),
         t.app.db.for_jobs(),
-        t.app.clock.clone(),
+        clock,
         world.clone(),
         config,
     )
@@ -148,16 +149,6 @@ async fn put<J: Job<State = World>>(t: &TestApp, job: J) {
         .write(move |tx| Ok::<_, AppError>(jobs::enqueue(tx, &job, now)?))
         .await
         .unwrap();
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not in ten seconds: {what}");
 }
 
 async fn enqueue(t: &TestApp, key: Option<&str>, verdict: &str) {
@@ -236,8 +227,10 @@ both! {
         enqueue(&t, None, "fail").await;
         enqueue(&t, None, "panic").await;
         enqueue(&t, None, "dead").await;
+        // Time stands still, so that no wait ends before it is looked at.
         let begun = t.app.clock.now();
-        runner(&t, &world).run_until_idle().await.unwrap();
+        let runner = runner_of(&t, &world, Registry::default().job::<Count>(), Clock::fixed(begun));
+        runner.run_until_idle().await.unwrap();
         assert_eq!(states(&t).await, jobs::JobCounts { ready: 2, dead: 1, ..Default::default() });
         let dead = t.dead_jobs().await.remove(0);
         assert_eq!(dead.last_error.as_deref(), Some("it can never work"));
@@ -321,7 +314,7 @@ both! {
         let (stop, stopped) = watch::channel(false);
         let tasks: Vec<_> = (0..3).map(|_| {
             let registry = Registry::default().periodic::<Tick>(Duration::from_secs(3_600));
-            tokio::spawn(runner_of(&t, &world, registry).run(stopped.clone()))
+            tokio::spawn(runner_of(&t, &world, registry, t.app.clock.clone()).run(stopped.clone()))
         }).collect();
         until("it ran", async || world.runs.load(Ordering::SeqCst) >= 1).await;
         tokio::time::sleep(Duration::from_millis(2_500)).await;

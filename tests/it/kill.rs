@@ -19,9 +19,9 @@ use tracebucket::error::AppError;
 use tracebucket::kit::crypto::random_hex;
 use tracebucket::kit::db::{Db, OpenAs};
 
-use crate::support::Backend;
 use crate::support::program::Program;
 use crate::support::world::World;
+use crate::support::{Backend, PATIENCE};
 
 /// How much happens.
 #[derive(Clone, Copy)]
@@ -399,10 +399,7 @@ async fn killed_at_random(backend: Backend) {
     tokio::time::timeout(FINISH, all_done)
         .await
         .expect("every caller is answered");
-    assert!(
-        bitbucket.settle(Duration::from_secs(60)).await,
-        "every webhook is taken"
-    );
+    assert!(bitbucket.settle(PATIENCE).await, "every webhook is taken");
 
     let url = program.database_url.clone();
     let db = tokio::task::spawn_blocking(move || Db::open(&url, OpenAs::Beside, None).unwrap())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Tenant, TestApp, both, client};
+use crate::support::{PATIENCE, Tenant, TestApp, both, client};
 
 /// What `/api/0` must say about the one error that an SDK reported.
 struct Expected<'a> {
@@ -122,8 +122,6 @@ macro_rules! with_client {
         })+
     };
 }
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 with_client! {
     async fn python_reports(t) {

@@ -9,9 +9,9 @@ use diesel::sql_types::BigInt;
 use serde_json::json;
 use tracebucket::kit::db::{Db, OpenAs};
 
-use crate::support::Backend;
 use crate::support::program::Program;
 use crate::support::world::{World, git};
+use crate::support::{Backend, PATIENCE};
 
 #[derive(QueryableByName)]
 struct Counts {
@@ -87,11 +87,7 @@ async fn what_is_not_done_at_the_stop_is_given_back(backend: Backend) {
     git(&clone, &["push", "-q", "origin", "main"]);
     let begun = Instant::now();
     while bitbucket.held() < 2 {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{}",
-            bitbucket.held()
-        );
+        assert!(begun.elapsed() < PATIENCE, "{}", bitbucket.held());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
@@ -115,11 +111,7 @@ async fn what_is_not_done_at_the_stop_is_given_back(backend: Backend) {
             && counts(&program.database_url, now) == (0, 0)
     };
     while !done() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{}",
-            program.log()
-        );
+        assert!(begun.elapsed() < PATIENCE, "{}", program.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

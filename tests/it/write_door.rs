@@ -9,7 +9,7 @@ use tracebucket::features::audit;
 use tracebucket::kit::db::{Conn, Db, Fold, OpenAs};
 use tracebucket::schema::audit_log;
 
-use crate::support::both;
+use crate::support::{HeldDoor, both};
 
 async fn count(t: &crate::support::TestApp, action: &'static str) -> i64 {
     t.app
@@ -80,11 +80,7 @@ both! {
         }
         let (before, sum) = (FLUSHES.load(Ordering::SeqCst), SUM.load(Ordering::SeqCst));
         // A slow closure first, so that the others are waiting together behind it.
-        let slow = t.app.db.clone();
-        let first = tokio::spawn(async move {
-            slow.write_batched(|_| { std::thread::sleep(std::time::Duration::from_millis(200)); Ok::<_, AppError>(()) }).await
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let door = HeldDoor::of(&t.app.db).await;
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..100_usize {
             let db = t.app.db.clone();
@@ -92,8 +88,9 @@ both! {
                 db.write_batched(move |tx| { tx.fold::<Sum>(|sum| sum.0 += number); Ok::<_, AppError>(()) }).await.unwrap();
             });
         }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        door.release().await;
         tasks.join_all().await;
-        first.await.unwrap().unwrap();
         // The two databases run this in parallel: at least this one's sum, in a handful of commits.
         assert!(SUM.load(Ordering::SeqCst) - sum >= 4_950);
         assert!(FLUSHES.load(Ordering::SeqCst) - before <= 20);
@@ -101,22 +98,16 @@ both! {
 
     async fn requests_go_before_jobs(t) {
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let gate = Arc::new(std::sync::Barrier::new(2));
-        let (db, inside) = (t.app.db.clone(), Arc::clone(&gate));
-        let blocked = tokio::spawn(async move {
-            db.write_batched(move |_| { inside.wait(); Ok::<_, AppError>(()) }).await
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let door = HeldDoor::of(&t.app.db).await;
         let mut tasks = tokio::task::JoinSet::new();
         for (db, name) in [(t.app.db.for_jobs(), "job"), (t.app.db.clone(), "request"), (t.app.db.for_jobs(), "job"), (t.app.db.clone(), "request")] {
             let order = Arc::clone(&order);
             tasks.spawn(async move {
                 db.write_batched(move |_| { order.lock().unwrap().push(name); Ok::<_, AppError>(()) }).await
             });
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
-        blocked.await.unwrap().unwrap();
+        door.release().await;
         assert!(tasks.join_all().await.into_iter().all(|done| done.is_ok()));
         assert_eq!(*order.lock().unwrap(), ["request", "request", "job", "job"]);
     }
@@ -136,7 +127,7 @@ both! {
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let request = t.app.db.read(|_| Ok::<_, AppError>(()));
-        let answered = tokio::time::timeout(std::time::Duration::from_secs(1), request).await;
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(20), request).await;
         *gate.0.lock().unwrap() = true;
         gate.1.notify_all();
         answered.expect("a request finds a connection").unwrap();
@@ -161,7 +152,7 @@ both! {
         }
         let mut refused = 0;
         while refused < 50 {
-            let first = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.join_next()).await;
+            let first = tokio::time::timeout(std::time::Duration::from_secs(20), tasks.join_next()).await;
             assert_eq!(first.expect("refused at once").unwrap().unwrap(), Err(("unavailable", Some(2))));
             refused += 1;
         }
@@ -172,21 +163,17 @@ both! {
     }
 
     async fn too_much_waiting_is_refused_at_once(t) {
-        let db = t.app.db.clone();
-        let gate = Arc::new(std::sync::Barrier::new(2));
-        let inside = Arc::clone(&gate);
-        let blocked = tokio::spawn(async move {
-            db.write_batched(move |_| { inside.wait(); Ok::<_, AppError>(()) }).await
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let door = HeldDoor::of(&t.app.db).await;
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..3_000 {
             let db = t.app.db.clone();
             tasks.spawn(async move { db.write_batched(|_| Ok::<_, AppError>(())).await.map_err(|e| (e.code(), e.retry_after())) });
         }
+        let refused_at_once = tasks.join_next().await.unwrap().unwrap();
+        assert_eq!(refused_at_once, Err(("unavailable", Some(2))));
+        // As many as there are places.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
-        blocked.await.unwrap().unwrap();
+        door.release().await;
         let (done, refused): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
         assert!(done.len() >= 1_000, "{}", done.len());
         assert!(!refused.is_empty());

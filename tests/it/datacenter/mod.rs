@@ -1,7 +1,6 @@
 //! Bitbucket Data Center, from the form to the resolved error, on the same git repositories as Cloud.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bitbucket_sandbox::model::Permission;
 use bitbucket_sandbox::{NewCredential, NewMember, NewUser, Rule, Sandbox};
@@ -11,7 +10,7 @@ use tracebucket::error::AppError;
 use tracebucket::features::links::{self, Hook, Link, LinkId, Repo, RepoId};
 
 use crate::support::world::{World, bitbucket_and_app, expect_violations, hidden};
-use crate::support::{Backend, Tenant, TestApp};
+use crate::support::{Backend, PATIENCE, Tenant, TestApp};
 
 mod connecting;
 mod door;
@@ -177,7 +176,7 @@ impl World {
     }
 
     async fn delivered(&self) {
-        assert!(self.bitbucket.settle(Duration::from_secs(20)).await);
+        assert!(self.bitbucket.settle(PATIENCE).await);
         self.t.run_jobs().await;
     }
 }

@@ -12,7 +12,7 @@ use tracebucket::schema::deliveries;
 use super::Stage;
 use crate::scene::{REPO, Scene, group, scenes};
 use crate::support::world::{World, git};
-use crate::support::{Backend, TestApp};
+use crate::support::{Backend, PATIENCE, TestApp};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_bitbucket_does_a_ticket_is_made_once() {
@@ -90,7 +90,7 @@ async fn whatever_bitbucket_does_a_ticket_is_made_once() {
             match made.status().as_u16() {
                 201 if there => break,
                 // 201 is also the answer while the ticket is pending.
-                201 | 400 | 503 if begun.elapsed() < Duration::from_secs(90) => {
+                201 | 400 | 503 if begun.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(500)).await
                 }
                 other => panic!(
@@ -160,7 +160,7 @@ scenes! {
             s.bitbucket.clear_faults();
             let begun = Instant::now();
             while s.deliveries().await.pop().unwrap().1 != "done" {
-                assert!(begun.elapsed() < Duration::from_secs(40), "{action:?}: {:?}", s.deliveries().await.pop());
+                assert!(begun.elapsed() < PATIENCE, "{action:?}: {:?}", s.deliveries().await.pop());
                 make_due(&s.t).await;
                 s.t.run_jobs().await;
             }

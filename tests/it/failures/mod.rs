@@ -69,7 +69,7 @@ impl Stage {
 
     /// Sends until it is accepted, as an SDK that honours `Retry-After` does; answers how often it was refused.
     async fn event_until_stored(&self, id: &str) -> usize {
-        for refused in 0..20 {
+        for refused in 0..120 {
             let (status, headers) = self.event(id).await;
             if status == 200 {
                 return refused;

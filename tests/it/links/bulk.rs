@@ -8,8 +8,8 @@ use std::time::Instant;
 use bitbucket_sandbox::NewBulk;
 
 use super::*;
-use crate::support::answer;
 use crate::support::program::{Program, memory};
+use crate::support::{PATIENCE, answer};
 
 /// What the process may grow by while ten thousand repositories are listed and five hundred added, in KB. A page of
 /// Bitbucket's list is a hundred of them; the answer to an API caller who asks for all is about 3 MB.
@@ -294,7 +294,7 @@ async fn ten_thousand_repositories() {
         if shown >= enough {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{seen:?}");
+        assert!(begun.elapsed() < PATIENCE, "{seen:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     until(&console, &mut seen, 40).await;

@@ -54,6 +54,53 @@ pub enum Backend {
     Postgres,
 }
 
+/// How long a test waits for what must come, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something holds; the test fails when it does not within [`PATIENCE`].
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "it never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A batching write door that a closure holds open: whatever is asked for meanwhile waits behind it.
+pub struct HeldDoor {
+    gate: Arc<std::sync::Barrier>,
+    holding: tokio::task::JoinHandle<Result<(), AppError>>,
+}
+
+impl HeldDoor {
+    /// Answers when the door is held.
+    pub async fn of(db: &Db) -> Self {
+        let (entered, inside) = tokio::sync::oneshot::channel();
+        let gate = Arc::new(std::sync::Barrier::new(2));
+        let (db, within, mut entered) = (db.clone(), Arc::clone(&gate), Some(entered));
+        let holding = tokio::spawn(async move {
+            db.write_batched(move |_| {
+                if let Some(entered) = entered.take() {
+                    entered.send(()).unwrap();
+                }
+                within.wait();
+                Ok::<_, AppError>(())
+            })
+            .await
+        });
+        inside.await.unwrap();
+        Self { gate, holding }
+    }
+
+    pub async fn release(self) {
+        let gate = self.gate;
+        tokio::task::spawn_blocking(move || gate.wait())
+            .await
+            .unwrap();
+        self.holding.await.unwrap().unwrap();
+    }
+}
+
 /// What differs from the usual test application.
 #[derive(Default)]
 pub struct Options {
@@ -151,7 +198,7 @@ impl TestApp {
         let runner = worker::runner(&app);
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(20))
+            .timeout(PATIENCE)
             .build()
             .unwrap();
         Self {

@@ -132,7 +132,7 @@ impl Program {
                 return running;
             }
             assert!(
-                begun.elapsed() < Duration::from_secs(30),
+                begun.elapsed() < Duration::from_secs(120),
                 "it does not start:\n{}",
                 self.log()
             );
@@ -160,7 +160,7 @@ impl Running {
     /// Waits until it answers that it is ready; false when it ended instead, or does not get there.
     pub async fn ready(&mut self) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(30) {
+        while begun.elapsed() < Duration::from_secs(120) {
             if is_ready(&self.base).await {
                 return true;
             }
@@ -188,7 +188,10 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, begun.elapsed());
             }
-            assert!(begun.elapsed() < Duration::from_secs(40), "it does not end");
+            assert!(
+                begun.elapsed() < Duration::from_secs(120),
+                "it does not end"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -225,7 +228,7 @@ async fn is_ready(base: &str) -> bool {
         stream.write_all(request.as_bytes()).await?;
         stream.read_to_end(&mut answer).await
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    let _ = tokio::time::timeout(Duration::from_secs(20), asked).await;
     answer.starts_with(b"HTTP/1.1 200")
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use bitbucket_sandbox::{
     Access, InstallRequest, NewConsumer, NewCredential, NewMember, NewRepository, NewUser, Rule,
@@ -14,7 +13,7 @@ use tracebucket::bitbucket::Credential;
 use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
 use tracebucket::features::links::{self, CredentialKind, Given, NewConnection, check};
 
-use super::{Backend, Options, Tenant, TestApp, answer};
+use super::{Backend, Options, PATIENCE, Tenant, TestApp, answer};
 
 /// Bitbucket, the application, one organization linked to one workspace with one repository.
 pub struct World {
@@ -445,7 +444,7 @@ impl World {
     /// Waits until Bitbucket has delivered its webhooks, then runs our jobs.
     pub async fn settle(&self) {
         assert!(
-            self.bitbucket.settle(Duration::from_secs(20)).await,
+            self.bitbucket.settle(PATIENCE).await,
             "webhooks were delivered"
         );
         self.t.run_jobs().await;

@@ -327,9 +327,7 @@ async fn each_route_keeps_tenants_apart(backend: Backend) {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    two.bitbucket
-        .settle(std::time::Duration::from_secs(20))
-        .await;
+    two.bitbucket.settle(crate::support::PATIENCE).await;
     // Repositories of the other tenant are asked for.
     for violation in two.bitbucket.take_violations() {
         let rule = format!("{:?}", violation.rule);
