@@ -134,6 +134,19 @@ export class Person {
     await this.page.getByRole('heading', { name: 'is connected' }).waitFor();
   }
 
+  // Connects by a credential: its form, filled and sent, then whatever Bitbucket asks a person; `clicks` are selectors.
+  async connectBy({ kind, fields, clicks }) {
+    const { page } = this;
+    await this.goto('/connections/new/');
+    await page.locator(`a[href$="kind=${kind}"]`).first().click();
+    await page.waitForURL('**/connections/new/form/**');
+    for (const [field, given] of Object.entries(fields)) await page.fill(`main [name="${field}"]`, given);
+    for (const next of ['main form .button-primary', ...clicks]) {
+      await Promise.all([page.waitForEvent('load'), page.click(next)]);
+    }
+    await page.waitForURL(/\/connections\/\d+\/(\?.*)?$/);
+  }
+
   // Adds acme/shop by search on the connection page that is open, and waits for its webhook.
   async addRepository() {
     const { page } = this;

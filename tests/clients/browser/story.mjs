@@ -3,7 +3,9 @@
 //   story.mjs CONFIG_JSON
 //
 // The config: base, bitbucket, clone_url (addresses), code (of the first owner), folder (scratch), python, crash,
-// demo (a program, a script, a folder), script (JavaScript on or off), look (axe-core and pictures of every page).
+// demo (a program, a script, a folder), script (JavaScript on or off), look (axe-core and pictures of every page);
+// connection ({kind, fields, clicks, tickets}): the main job alone, connected by that credential instead of the app,
+// with tickets or with the reason why there are none.
 // Prints {"done": true, "pages": […]}; anything wrong ends it with status 1, and a picture failure.png in the folder.
 import path from 'node:path';
 import { launch } from './lib.mjs';
@@ -103,12 +105,27 @@ async function createTicket(olga, shortId) {
   }
 }
 
+// A credential that cannot have the scope of issues: the error says so, with what to do, and offers no form.
+async function noTicket(olga) {
+  const { page } = olga;
+  await page.locator('#tickets').getByText(/cannot be given the scope/).waitFor();
+  await page.locator('#tickets').getByRole('link', { name: 'Connections' }).waitFor();
+  same(await page.getByRole('link', { name: 'Create issue' }).count(), 0, 'links to a form that cannot work');
+  await olga.look('groups.detail', 'no_tickets');
+  const error = page.url();
+  await olga.goto(`${error}tickets/new/`);
+  await page.locator('main').getByText(/cannot be given the scope/).waitFor();
+  await olga.look('groups.create_ticket', 'no_tickets');
+  await olga.goto(error);
+}
+
 // A developer fixes it with git alone; nobody touches the console.
-async function shipFix(olga, shortId) {
+async function shipFix(olga, shortId, { ticket }) {
   const { page } = olga;
   const hash = await pushFix(config, `Serve tables without guests\n\nFixes ${shortId}`);
   await olga.reloadUntil('the error is resolved', () => page.locator('.group-head .state-resolved').isVisible());
   await page.locator('.timeline', { hasText: hash.slice(0, 7) }).waitFor();
+  if (!ticket) return;
   const issue = await until('Bitbucket shows the issue resolved', async () => {
     const now = await olga.bitbucketIssue(1);
     return now.state === 'resolved' && now.comments.length > 0 && now;
@@ -270,25 +287,53 @@ async function linkAndNote(olga) {
   same(await olga.goto(`/errors/${id}/tickets/new/`), 200, 'the form is a page too');
 }
 
-const browser = await launch({ javaScriptEnabled: config.script });
-const olga = new Person(browser.page, config);
-let status = 0;
-try {
-  await firstOwner(olga);
-  await emptyHouse(olga);
-  await connect(olga);
-  const source = await pushHistory(config);
+async function crash(olga) {
   const dsn = await olga.newProject('Shop', 'shop', 'python');
   await python(config, config.crash, dsn, '--release', 'shop@1.4.0');
   const { shortId } = await olga.openError(CRASH);
   same(shortId, 'SHOP-1', 'the short id');
+  return { dsn, shortId };
+}
+
+// Everything that people do, connected by the app.
+async function wholeStory(olga) {
+  await firstOwner(olga);
+  await emptyHouse(olga);
+  await connect(olga);
+  const source = await pushHistory(config);
+  const { dsn, shortId } = await crash(olga);
   await createTicket(olga, shortId);
-  await shipFix(olga, shortId);
+  await shipFix(olga, shortId, { ticket: true });
   await members(olga);
   if (config.look) await fullHouse(olga, dsn, source);
   if (!config.script) await linkAndNote(olga);
   await buttons(olga);
   await removeMember(olga);
+}
+
+// The main job alone, by another credential.
+async function mainJob(olga) {
+  const { tickets } = config.connection;
+  await olga.welcome(config.code);
+  await olga.page.waitForURL('**/o/acme/errors/');
+  await olga.connectBy(config.connection);
+  await olga.addRepository();
+  await pushHistory(config);
+  const { shortId } = await crash(olga);
+  await (tickets ? createTicket(olga, shortId) : noTicket(olga));
+  await shipFix(olga, shortId, { ticket: tickets });
+}
+
+const browser = await launch({ javaScriptEnabled: config.script });
+const olga = new Person(browser.page, config);
+let status = 0;
+try {
+  if (config.connection) {
+    await olga.goto(`${config.base}/`);
+    await mainJob(olga);
+  } else {
+    await wholeStory(olga);
+  }
   await olga.noFaults();
 } catch (error) {
   status = 1;

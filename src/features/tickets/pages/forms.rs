@@ -173,7 +173,7 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// The chosen workspace, else the first that can be used; or why there is none.
+    /// The chosen workspace, else the first whose connection lets us make tickets; or why there is none.
     pub(super) fn read(
         conn: &mut Conn,
         org: &Org,
@@ -181,9 +181,9 @@ impl Start {
         wanted: Option<LinkId>,
     ) -> AppResult<Result<Self, String>> {
         let all = links::list_links(conn, org.id)?;
-        let usable: Vec<Link> = all
-            .iter()
-            .filter(|link| link.status == LinkStatus::Active)
+        let active = || all.iter().filter(|link| link.status == LinkStatus::Active);
+        let usable: Vec<Link> = active()
+            .filter(|link| link.require("tickets").is_ok())
             .cloned()
             .collect();
         let chosen = usable
@@ -192,12 +192,16 @@ impl Start {
             .or(usable.first())
             .cloned();
         let Some(link) = chosen else {
-            return Ok(Err(match all.first() {
-                Some(link) => link
+            let off = active().find_map(|link| link.require("tickets").err());
+            return Ok(Err(match (off, all.first()) {
+                (Some(off), _) => format!("{off} Connect the workspace in another way as well."),
+                (None, Some(link)) => link
                     .status_reason
                     .clone()
                     .unwrap_or_else(|| "The connection is disabled.".to_owned()),
-                None => "Connect a Bitbucket workspace to create issues from here.".to_owned(),
+                (None, None) => {
+                    "Connect a Bitbucket workspace to create issues from here.".to_owned()
+                }
             }));
         };
         let (repos, repo) = forms::repo_choices(conn, org.id, link.id, project)?;
