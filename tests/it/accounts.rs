@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tracebucket::error::AppError;
-use tracebucket::features::accounts::{self, Role};
+use tracebucket::features::accounts::{self, Flash, Role};
 use tracebucket::features::audit;
 
 use crate::support::world::hidden;
@@ -457,4 +457,13 @@ async fn behind_https_only_the_bound_cookie_is_a_session() {
         .post(t.url("/sign-in/"))
         .header("origin", "https://tb.example");
     assert_eq!(request.form(&form).send().await.unwrap().status(), 400);
+    // Nor is a message of a sibling host shown; what is ours is.
+    let message = Flash::ok("Planted by a neighbour").cookie(&t.app);
+    let (name, value) = (message.name(), message.value());
+    let shown = async |name: &str| {
+        let html = text(page(&t, "/sign-in/", &format!("{name}={value}")).await).await;
+        html.contains("Planted by a neighbour")
+    };
+    assert!(shown(name).await, "{name}");
+    assert!(!shown(name.trim_start_matches("__Host-")).await, "{name}");
 }

@@ -12,7 +12,14 @@ use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::kit::clock::Micros;
 
-const FLASH_COOKIE: &str = "tracebucket_flash";
+/// Name of the cookie that carries a message; behind https no sibling host can set it for us.
+const fn flash_name(https: bool) -> &'static str {
+    if https {
+        "__Host-tracebucket_flash"
+    } else {
+        "tracebucket_flash"
+    }
+}
 
 /// A message that the next page shows once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,17 +59,18 @@ impl Flash {
     #[must_use]
     pub fn cookie(&self, app: &App) -> Cookie<'static> {
         let value = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&[self]).unwrap_or_default());
-        Cookie::build(FLASH_COOKIE, value)
+        let https = app.config.is_https();
+        Cookie::build(flash_name(https), value)
             .path("/")
-            .secure(app.config.is_https())
+            .secure(https)
             .http_only(true)
             .same_site(SameSite::Lax)
             .max_age(actix_web::cookie::time::Duration::seconds(60))
             .finish()
     }
 
-    fn of_request(req: &HttpRequest) -> Vec<Self> {
-        req.cookie(FLASH_COOKIE)
+    fn of_request(app: &App, req: &HttpRequest) -> Vec<Self> {
+        req.cookie(flash_name(app.config.is_https()))
             .and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok())
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()
@@ -70,8 +78,12 @@ impl Flash {
 
     /// The cookie that removes shown messages.
     #[must_use]
-    pub fn removal() -> Cookie<'static> {
-        let mut cookie = Cookie::build(FLASH_COOKIE, "").path("/").finish();
+    pub fn removal(app: &App) -> Cookie<'static> {
+        let https = app.config.is_https();
+        let mut cookie = Cookie::build(flash_name(https), "")
+            .path("/")
+            .secure(https)
+            .finish();
         cookie.make_removal();
         cookie
     }
@@ -134,7 +146,7 @@ impl Shell {
             org: None,
             orgs: Vec::new(),
             csrf: issue_csrf(app, req, now),
-            flash: Flash::of_request(req),
+            flash: Flash::of_request(app, req),
             now,
         }
     }
@@ -265,7 +277,7 @@ impl Shell {
             .content_type("text/html; charset=utf-8")
             .insert_header((header::CACHE_CONTROL, "no-store"));
         if shown {
-            response.cookie(Flash::removal());
+            response.cookie(Flash::removal(app));
         }
         Ok(response.body(html))
     }

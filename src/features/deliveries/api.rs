@@ -128,6 +128,9 @@ async fn store_one(
             Ok::<_, AppError>(())
         })
         .await?;
+    if !used {
+        tracing::info!(event_key, repo = %repo, "delivery kept as ignored: nothing here uses its event");
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 

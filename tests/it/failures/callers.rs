@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use tracebucket::kit::crypto::hmac_sha256;
+
 use super::Stage;
 use crate::scene::Scene;
 use crate::support::Backend;
@@ -37,7 +39,7 @@ async fn what_callers_do_wrong_is_said() {
     let secrets = s.secrets().await;
     let hook_url = s.hook_url();
     let payload = s.payload(json!({"push": {"changes": []}})).to_string();
-    let client_key = s.client_key.clone();
+    let (client_key, hook_secret) = (s.client_key.clone(), s.secret.clone());
     let World {
         t,
         bitbucket: _bitbucket,
@@ -93,7 +95,7 @@ async fn what_callers_do_wrong_is_said() {
         (hook(&wrong, vec![b' '; 1_100_000]), 413, "too_large"),
         (
             http.post(url("/extensions/bitbucket/organizations/999999/webhook/"))
-                .body(payload),
+                .body(payload.clone()),
             400,
             "no such organization",
         ),
@@ -137,5 +139,15 @@ async fn what_callers_do_wrong_is_said() {
     }
     assert_eq!(stage.stored().await, 0, "nothing of that was stored");
     assert_eq!(super::count_deliveries(&stage.program.database_url), 0);
+
+    // An event that nobody asked for is no fault of the caller's: it is kept, and its line says that nothing uses it.
+    let tag = hex::encode(hmac_sha256(hook_secret.as_bytes(), payload.as_bytes()));
+    let strange = http
+        .post(url(&hook_url))
+        .header("X-Event-Key", "repo:fork")
+        .header("X-Hub-Signature", format!("sha256={tag}"));
+    assert_eq!(strange.body(payload).send().await.unwrap().status(), 204);
+    assert_eq!(super::count_deliveries(&stage.program.database_url), 1);
+    stage.assert_logged("nothing here uses its event");
     stage.end();
 }
