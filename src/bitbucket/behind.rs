@@ -115,21 +115,6 @@ pub trait RateBudget: fmt::Debug + Send + Sync {
     fn heard(&self, group: Group, heard: Heard) -> BoxFuture<'_, ()>;
 }
 
-/// The budget where nobody counts: Data Center limits the calls of a user only if its administrator says so, by rules
-/// that no answer tells.
-#[derive(Debug)]
-pub struct Uncounted;
-
-impl RateBudget for Uncounted {
-    fn claim(&self, _: Group, _: Priority) -> BoxFuture<'_, Result<(), Refusal>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn heard(&self, _: Group, _: Heard) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
 /// What names an answer within a connection: a digest of method, form, path and query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnswerKey(pub [u8; 32]);

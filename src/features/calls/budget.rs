@@ -178,7 +178,7 @@ impl LinkBudget {
             return Err(refusal);
         }
         let slot = slot_of(now);
-        if purse.spend(group, priority, slot) {
+        if !self.key.counted || purse.spend(group, priority, slot) {
             return Ok(());
         }
         let before = purse.slices.get(&(group, priority)).copied();
@@ -251,7 +251,7 @@ impl LinkBudget {
                 .await?;
             purse.paused_until = purse.paused_until.max(until);
         }
-        let Some(budget) = heard.budget else {
+        let Some(budget) = heard.budget.filter(|_| self.key.counted) else {
             return Ok(());
         };
         let limit = i64::try_from(budget.limit).unwrap_or(i64::MAX);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::bitbucket::Behind;
-use crate::bitbucket::behind::{AnswerCache, Uncounted};
+use crate::bitbucket::behind::AnswerCache;
 use crate::features::accounts::OrgId;
 use crate::kit::crypto::sha256;
 
@@ -30,37 +30,45 @@ pub use view::{Calls, calls_of};
 
 /// Who is charged: a digest of what Bitbucket counts by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BudgetKey(String);
+pub struct BudgetKey {
+    digest: String,
+    /// Whether calls are counted by the hour. Data Center may limit them, by rules of its administrator that no answer
+    /// tells (bitbucket.md §7): there a pause that it asks for holds for every process, and nothing else.
+    counted: bool,
+}
 
 impl BudgetKey {
     /// `counted_by` names the account, token, consumer or installation; it may be a secret.
     #[must_use]
     pub fn of(counted_by: &str) -> Self {
         let digest = hex::encode(sha256(counted_by.as_bytes()));
-        Self(digest.chars().take(32).collect())
+        Self {
+            digest: digest.chars().take(32).collect(),
+            counted: true,
+        }
+    }
+
+    /// The same, of a host that has no hourly limit.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        Self {
+            counted: false,
+            ..self
+        }
     }
 
     fn as_str(&self) -> &str {
-        &self.0
+        &self.digest
     }
 }
 
 /// What the calls of one connection have behind them. `link` is the row id of the connection.
 #[must_use]
 pub fn behind(app: &App, org: OrgId, link: i64, budget: BudgetKey) -> Behind {
-    Behind {
-        budget: Arc::new(budget::LinkBudget::new(app, budget)),
-        ..behind_server(app, org, link)
-    }
-}
-
-/// The same for a connection to Data Center, whose calls nobody counts.
-#[must_use]
-pub fn behind_server(app: &App, org: OrgId, link: i64) -> Behind {
     let cache: Option<Arc<dyn AnswerCache>> = (app.config.bitbucket_cache > 0)
         .then(|| Arc::new(cache::LinkCache::new(app, org, link)) as Arc<dyn AnswerCache>);
     Behind {
-        budget: Arc::new(Uncounted),
+        budget: Arc::new(budget::LinkBudget::new(app, budget)),
         cache,
         log: Arc::new(log::LinkLog::new(app, org, link)),
     }

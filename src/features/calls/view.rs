@@ -125,7 +125,8 @@ fn budgets(
     let rows = store::budget_rows(conn, budget)?;
     let paused_until = rows.iter().map(|row| row.paused_until).max();
     let mut parts = Vec::new();
-    for group in Group::ALL {
+    let shown = budget.counted.then_some(Group::ALL).into_iter().flatten();
+    for group in shown {
         let Some(row) = rows.iter().find(|row| row.call_group == group.as_str()) else {
             continue;
         };

@@ -261,7 +261,7 @@ pub(super) async fn client_for_any_link(
         (CredentialKind::ConnectBearer, _) if signature(app, install.as_ref())?.is_none() => None,
         (_, None) => None,
         (CredentialKind::DataCenter, Some(row)) => {
-            let behind = calls::behind_server(app, org, link.id.0);
+            let behind = calls::behind(app, org, link.id.0, budget.uncounted());
             let host = server::host_of(app, org, &row)?.with_behind(behind, priority(app));
             return Ok(Connected { link, host });
         }
@@ -298,6 +298,9 @@ fn installation_budget(link: &Link) -> BudgetKey {
 
 /// Whose budget the calls of a link are charged to.
 pub(super) fn budget_of(app: &App, link: &Link, row: Option<&SealedCredential>) -> BudgetKey {
+    if link.kind == CredentialKind::DataCenter {
+        return installation_budget(link).uncounted();
+    }
     row.and_then(|row| LinkSource::new(app, link.org_id, row).ok()?.counted_by())
         .map_or_else(|| installation_budget(link), |by| BudgetKey::of(&by))
 }

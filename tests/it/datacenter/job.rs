@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bitbucket_sandbox::{Action, Fault};
 use tracebucket::bitbucket::host::{BuildState, BuildStatus, ChangeKind, Range};
 use tracebucket::bitbucket::page::Caps;
 use tracebucket::features::links::HookState;
@@ -204,6 +205,31 @@ on_a_server! {
         let file = world.folder.path().join("bitbucket").join("state.json");
         let state: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         assert_eq!((&state["dc_builds"][0]["commit"], &state["dc_builds"][0]["body"]["state"]), (&json!(fifth), &json!("FAILED")));
+        world.finish().await;
+    }
+
+    async fn a_pause_that_the_server_asks_for_holds_for_everybody(world) {
+        let id = RepoId(world.repo.parse().unwrap());
+        let other = match world.t.app.db.url().is_sqlite() {
+            true => None,
+            false => Some(world.t.beside().await),
+        };
+        let (_, repo, connected) = links::client_for_repo(&world.t.app, world.tenant.org.id, id).await.unwrap();
+        let refusal = Action::Status { status: 429, retry_after: Some(600), body: None };
+        world.bitbucket.add_fault(Fault::once("GET", "/branches", refusal));
+        let error = connected.host.branches(&repo, Caps::DEFAULT).await.unwrap_err();
+        assert_eq!(error.status(), Some(429));
+        world.bitbucket.clear_calls();
+        for app in [Some(&world.t.app), other.as_ref()].into_iter().flatten() {
+            let (_, repo, connected) = links::client_for_repo(app, world.tenant.org.id, id).await.unwrap();
+            let error = connected.host.commit(&repo, &"a".repeat(40)).await.unwrap_err();
+            assert!(error.out_of_budget(), "{error:?}");
+        }
+        assert!(world.bitbucket.call_counts().is_empty(), "{:?}", world.bitbucket.call_counts());
+        let cookie = world.t.session(&world.tenant.owner).await;
+        let shown = open(&world.t, &cookie, &format!("/o/acme/connections/{}/", world.integration)).await;
+        assert!(shown.text.contains("Bitbucket asked us to wait"), "{}", shown.text);
+        assert!(!shown.text.contains("Hourly budget"), "nobody counts the hour there");
         world.finish().await;
     }
 
