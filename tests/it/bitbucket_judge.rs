@@ -293,6 +293,8 @@ async fn python_atlassian_with_a_token() {
         ["old.txt", null, 0, 1]
     ]);
     assert_eq!(said["diffstat"]["files"], files);
+    let diff = said["diff"]["text"].as_str().unwrap();
+    assert!(diff.contains("\n+tea\n"), "{diff}");
     assert_eq!(said["source"]["text"], MENU);
     assert_eq!(said["branches"]["branches"], json!([["main", third]]));
     assert_eq!(said["pull requests"]["count"], 0);

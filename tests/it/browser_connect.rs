@@ -180,7 +180,7 @@ async fn each_kind_and_each_mistake() {
     pages.extend(mistakes(&bitbucket));
     let config = json!({ "base": t.base, "cookie": cookie, "pages": pages }).to_string();
     let script = client::node("browser/looks.mjs", &[config]);
-    let said = client::run(script, "", Duration::from_secs(300)).await;
+    let said = client::run(script, "", Duration::from_secs(600)).await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
     let path = "/api/0/organizations/acme/integrations/";
     let kept = t.get(path, &tenant.token, 200).await;

@@ -296,7 +296,7 @@ async fn pages_that_are_empty_over_gone_or_refused() {
     let cookie = world.t.session(&world.tenant.owner).await;
     let config = json!({ "base": world.t.base, "cookie": cookie, "pages": pages }).to_string();
     let script = client::node("browser/looks.mjs", &[config]);
-    let said = client::run(script, "", Duration::from_secs(300)).await;
+    let said = client::run(script, "", Duration::from_secs(600)).await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
     expect_violations(&world.bitbucket, &[Rule::BasicCredential, Rule::Scope]);
 }
@@ -375,7 +375,7 @@ async fn many_repositories_and_a_server() {
     let cookie = t.session(&world.tenant.owner).await;
     let config = json!({ "base": t.base, "cookie": cookie, "pages": pages }).to_string();
     let script = client::node("browser/looks.mjs", &[config]);
-    let said = client::run(script, "", Duration::from_secs(120)).await;
+    let said = client::run(script, "", Duration::from_secs(600)).await;
     assert_eq!(said.last().expect("a last word")["done"], true, "{said:?}");
     expect_violations(&world.bitbucket, &[]);
 }

@@ -34,7 +34,7 @@ export async function launch(options = {}) {
     viewport: { width: WIDTHS[0], height: 800 },
     ...options,
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   const page = context.pages()[0] ?? (await context.newPage());
   const close = async () => {
     await context.close();

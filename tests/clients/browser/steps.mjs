@@ -19,7 +19,7 @@ export function same(found, wanted, what) {
 }
 
 // Asks until the answer is truthy.
-export async function until(what, ask, seconds = 40) {
+export async function until(what, ask, seconds = 120) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();

@@ -46,7 +46,7 @@ async function emptyHouse(olga) {
   await olga.look('groups.list', 'first');
   // The page listens by itself where there is script.
   await python(config, config.crash, dsn, '--message', 'The night job did not start', '--environment', 'staging', '--release', 'jobs@0.9.2');
-  if (config.script) await page.getByRole('link', { name: /The night job did not start/ }).waitFor({ timeout: 30_000 });
+  if (config.script) await page.getByRole('link', { name: /The night job did not start/ }).waitFor();
   const { id } = await olga.openError('RuntimeError: The night job did not start');
   await olga.look('groups.detail', 'not_connected');
   await olga.goto(`/errors/${id}/tickets/new/`);

@@ -43,6 +43,7 @@ def source(repo, commit):
     # The client has a class for the rows, and a call for those of pull requests only.
     rows = [DiffStat(row) for row in repo._get_paged(f"diffstat/{commit}")]
     say("diffstat", files=[[row.old.path, row.new.path, row.lines_added, row.lines_removed] for row in rows])
+    say("diff", text=repo.get(f"diff/{commit}", not_json_response=True).decode())
     say("source", text=repo.get_source_file(commit, "menu.txt").decode())
     say("branches", branches=[[branch.name, branch.hash] for branch in repo.branches.each()])
     say("pull requests", count=len(list(repo.pullrequests.each())))
