@@ -63,6 +63,16 @@ pub enum Grant<'a> {
     Connect(&'a Credential),
 }
 
+impl Grant<'_> {
+    /// Whether it is still good after it was used.
+    const fn is_lasting(&self) -> bool {
+        match self {
+            Self::ClientCredentials { .. } | Self::Connect(_) => true,
+            Self::Code { .. } | Self::Refresh { .. } => false,
+        }
+    }
+}
+
 /// An access token and what came with it.
 #[derive(Debug, Clone)]
 pub struct Granted {
@@ -128,11 +138,17 @@ impl Client {
         url
     }
 
-    /// Exchanges a grant for an access token: one request, not followed and not repeated, because a grant may be
-    /// good only once.
+    /// Exchanges a grant for an access token: one request, not followed; one more when the exchange broke off and the
+    /// grant is good more than once.
     pub async fn exchange(&self, grant: &Grant<'_>) -> Result<Granted, GrantError> {
         let started = Instant::now();
-        let result = self.exchange_once(grant).await;
+        let mut result = self.exchange_once(grant).await;
+        if let Err(GrantError::Call(error)) = &result
+            && error.kind() == Kind::Broken
+            && grant.is_lasting()
+        {
+            result = self.exchange_once(grant).await;
+        }
         let outcome = match &result {
             Ok(_) => "ok",
             Err(GrantError::Refused { .. }) => "refused",

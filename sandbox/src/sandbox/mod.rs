@@ -186,6 +186,8 @@ fn assemble(
             .default_service(web::to(server::entry))
     })
     .workers(2)
+    // As long as servers usually leave a connection open: a caller may count on it.
+    .keep_alive(std::time::Duration::from_secs(75))
     // Signals belong to the process that starts a sandbox.
     .disable_signals()
     .shutdown_timeout(1)

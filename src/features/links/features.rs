@@ -268,8 +268,22 @@ impl Feature {
     /// Whether any credential of this kind can do it.
     #[must_use]
     pub fn is_possible(&self, kind: CredentialKind) -> bool {
-        self.needs(kind).iter().all(|scope| kind.can_hold(scope))
+        self.impossible(kind).is_empty()
     }
+
+    /// The scopes that no credential of this kind can hold.
+    #[must_use]
+    pub fn impossible(&self, kind: CredentialKind) -> Vec<&'static str> {
+        let needs = self.needs(kind).iter().copied();
+        needs.filter(|scope| !kind.can_hold(scope)).collect()
+    }
+}
+
+/// Whether any credential of a kind can do a feature, by its key.
+#[must_use]
+pub(super) fn is_possible(key: &str, kind: CredentialKind) -> bool {
+    let mut features = FEATURES.iter().filter(|feature| feature.key == key);
+    features.all(|feature| feature.is_possible(kind))
 }
 
 /// What a classic scope brings with it (bitbucket.md §6).
@@ -309,10 +323,11 @@ pub fn diff(kind: CredentialKind, granted: Option<&[String]>) -> Vec<FeatureStat
                 .collect()
         };
         let (present, missing): (Vec<&&str>, Vec<&&str>) = needed.iter().partition(has);
+        let impossible = feature.impossible(kind);
         let (state, reason) = match granted {
-            None if feature.is_possible(kind) => ("unknown", None),
+            None if impossible.is_empty() => ("unknown", None),
             Some(_) if missing.is_empty() => ("on", None),
-            _ if feature.is_possible(kind) => ("off", Some(feature.without.to_owned())),
+            _ if impossible.is_empty() => ("off", Some(feature.without.to_owned())),
             _ if kind == CredentialKind::DataCenter => (
                 "off",
                 Some(format!(
@@ -323,9 +338,10 @@ pub fn diff(kind: CredentialKind, granted: Option<&[String]>) -> Vec<FeatureStat
             _ => (
                 "off",
                 Some(format!(
-                    "{} A credential of this kind ({}) cannot be given the scope.",
+                    "{} A credential of this kind ({}) cannot be given the scope {}.",
                     feature.without,
-                    kind.title()
+                    kind.title(),
+                    impossible.join(", ")
                 )),
             ),
         };

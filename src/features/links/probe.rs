@@ -8,7 +8,7 @@ use serde_json::json;
 use super::check::{self, Report};
 use super::client::{self, client_for_any_link};
 use super::credential::Stored;
-use super::features::diff;
+use super::features::{diff, is_possible};
 use super::store::{self, Link, SealedCredential};
 use super::{
     CredentialKind, LinkError, LinkId, LinkStatus, RepoId, SyncRepos, hooks, order_key,
@@ -150,8 +150,12 @@ impl Link {
         let state = states.into_iter().find(|state| state.key == feature);
         match state.filter(|state| state.state == "off") {
             None => Ok(()),
-            // Its reasons say all: it has permissions and no scopes.
-            Some(state) if state.missing.is_empty() || self.kind == CredentialKind::DataCenter => {
+            // The reason says all: which scope no such credential can have, or that there are permissions and no scopes.
+            Some(state)
+                if state.missing.is_empty()
+                    || self.kind == CredentialKind::DataCenter
+                    || !is_possible(feature, self.kind) =>
+            {
                 Err(LinkError::Off(state.reason.unwrap_or(state.name)))
             }
             Some(state) => Err(LinkError::Off(format!(

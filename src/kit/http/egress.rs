@@ -20,6 +20,9 @@ use crate::kit::clock::Clock;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest life of a request including its body, unless the request sets its own.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest rest of a connection that may be used again: shorter than servers and balancers leave one open (75 s and
+/// 60 s are usual), so that a request seldom meets one that is being closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("Tracebucket/", env!("CARGO_PKG_VERSION"));
 
@@ -147,6 +150,7 @@ impl Egress {
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)

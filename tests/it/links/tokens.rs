@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bitbucket_sandbox::{ChangeConsumer, Fault, Rule, Sandbox};
+use bitbucket_sandbox::{Action, ChangeConsumer, Fault, Rule, Sandbox};
 use diesel::prelude::*;
 use tracebucket::app::App;
 use tracebucket::bitbucket::oauth::{Consumer, Grant, Granted};
@@ -383,6 +383,33 @@ on_both! {
     a_crash_within_the_grace_is_not_noticed => grace_on_sqlite, grace_on_postgres;
     trouble_is_not_a_refusal => trouble_on_sqlite, trouble_on_postgres;
     a_token_that_was_taken_back_is_renewed_or_breaks => taken_back_on_sqlite, taken_back_on_postgres;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lasting_grant_is_repeated_when_the_exchange_breaks_off_and_no_other() {
+    let (bitbucket, t, _folder) = bitbucket_and_app(Backend::Sqlite).await;
+    let consumer = consumer(&bitbucket, true, None);
+    let lasting = Grant::ClientCredentials {
+        consumer: &consumer,
+    };
+    let token = "no-such-token".into();
+    let once = Grant::Refresh {
+        consumer: &consumer,
+        token: &token,
+    };
+    let asked = |bitbucket: &Sandbox| bitbucket.call_counts().get(TOKENS).copied();
+    for (grant, asks) in [(&lasting, 2), (&once, 1)] {
+        bitbucket.clear_calls();
+        let dropped = Fault::once("POST", "/site/oauth2/access_token", Action::DropBefore);
+        bitbucket.add_fault(dropped);
+        let made = t.app.bitbucket.exchange(grant).await;
+        assert_eq!(made.is_ok(), asks == 2, "{:?}", made.err());
+        assert_eq!(asked(&bitbucket), Some(asks));
+    }
+    // A breaking connection that does not get better is said.
+    let dropped = Fault::always("POST", "/site/oauth2/access_token", Action::DropBefore);
+    bitbucket.add_fault(dropped);
+    assert!(t.app.bitbucket.exchange(&lasting).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
