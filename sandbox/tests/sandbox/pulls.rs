@@ -476,3 +476,39 @@ async fn data_center_has_the_same() {
     assert_eq!(missing.status(), 404);
     kit.assert_clean();
 }
+
+#[tokio::test]
+async fn controls_open_merge_and_decline() {
+    let kit = Kit::start().await;
+    let (clone, h) = branches(&kit);
+    let new = |source: &str| json!({"repo": "acme/shop", "title": "By hand", "source": source, "close_source_branch": true});
+    for (id, source) in [(1, "fix/cart"), (2, "side")] {
+        let (status, made) = kit
+            .control("POST", "pull-requests", Some(new(source)))
+            .await;
+        assert_eq!((status, &made["id"]), (201, &json!(id)), "{made}");
+    }
+    let (status, made) = kit
+        .control("POST", "pull-requests", Some(new("none")))
+        .await;
+    assert_eq!(status, 400, "{made}");
+    let merge = json!({"repo": "acme/shop", "id": 1, "strategy": "fast_forward"});
+    let (status, merged) = kit
+        .control("POST", "pull-requests/merge", Some(merge))
+        .await;
+    assert_eq!((status, &merged["state"]), (200, &json!("MERGED")));
+    assert_eq!(merged["merge_commit"], h[2].as_str());
+    let decline = json!({"repo": "acme/shop", "id": 2, "reason": "no"});
+    let (status, declined) = kit
+        .control("POST", "pull-requests/decline", Some(decline.clone()))
+        .await;
+    assert_eq!((status, &declined["state"]), (200, &json!("DECLINED")));
+    let (status, _) = kit
+        .control("POST", "pull-requests/decline", Some(decline))
+        .await;
+    assert_eq!(status, 400, "it is closed");
+    clone.git(&["fetch", "-q", "--prune"]);
+    let left = clone.git(&["branch", "-r", "--format=%(refname:lstrip=3)"]);
+    assert_eq!(left.lines().collect::<Vec<_>>(), ["main", "side"]);
+    kit.assert_clean();
+}
