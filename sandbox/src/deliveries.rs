@@ -224,10 +224,13 @@ impl Core {
         self.queue(event, repository, &body, hooks);
     }
 
-    /// Hands a push to the hooks of both kinds of server.
+    /// Hands a push, and what it did to pull requests, to the hooks of both kinds of server.
     pub(crate) fn fire_push(self: &Arc<Self>, repository: &Repository, pushed: Pushed) {
         self.fire("repo:push", repository, pushed.cloud);
         self.fire_server("repo:refs_changed", repository, &pushed.data_center);
+        for (pull, event) in &pushed.pulls {
+            self.tell(repository, pull, event, &pushed.actor);
+        }
     }
 
     /// Hands an event to the active hooks of Data Center that listen to it.

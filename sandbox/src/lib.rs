@@ -26,6 +26,7 @@ pub mod model;
 mod oauth;
 mod pages;
 pub mod protocol;
+mod pulls;
 mod reply;
 mod sandbox;
 mod server;
@@ -42,5 +43,6 @@ pub use limits::RateLimit;
 pub use oauth::{Access, ChangeConsumer, NewConsumer};
 pub use sandbox::{Sandbox, SandboxConfig};
 pub use setup::{
-    CommitRequest, NewBulk, NewMember, NewRepository, NewToken, NewUser, NewWorkspace,
+    CommitRequest, NewBulk, NewMember, NewPullRequest, NewRepository, NewToken, NewUser,
+    NewWorkspace,
 };

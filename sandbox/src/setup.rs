@@ -1,5 +1,7 @@
 //! Making workspaces, people, repositories, tokens and commits, for tests and demos.
 
+mod pulls;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use crate::model::{
     App, Bulk, Member, Permission, Repository, Role, Secret, Token, Tracker, User, Workspace,
 };
 use crate::oauth::known_scopes;
+pub use pulls::NewPullRequest;
+pub(crate) use pulls::{PullDecline, PullMerge, SetPullLinks};
 
 /// A workspace to make.
 #[derive(Debug, Clone, Default, Deserialize)]

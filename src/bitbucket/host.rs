@@ -38,7 +38,7 @@ pub struct HostedRepo {
     pub workspace: Option<String>,
 }
 
-/// Two commits to compare.
+/// Two commits to compare: tree against tree, wherever their branches parted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range<'a> {
     /// The older side; `None` is the first parent of the newer.
@@ -299,7 +299,8 @@ pub trait CodeHost: fmt::Debug + Send + Sync {
         caps: Caps,
     ) -> Answer<'a, Listing<PullRequest>>;
 
-    /// Pull requests that bring a commit.
+    /// Pull requests that bring a commit; not complete while the host still looks for them. Absent where a repository
+    /// on Cloud was never asked for them on its own pages (bitbucket.md §3.4).
     fn pull_requests_of<'a>(
         &'a self,
         repo: &'a RepoRef,

@@ -23,6 +23,7 @@ mod browser_story;
 mod calls;
 mod check;
 mod cli;
+mod code_host;
 mod connect_judge;
 mod datacenter;
 mod deliveries;

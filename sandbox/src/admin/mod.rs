@@ -2,6 +2,7 @@
 //! credential is asked; the sandbox is for development only.
 
 mod access;
+mod pulls;
 
 use std::sync::Arc;
 
@@ -143,7 +144,10 @@ async fn route(core: &Arc<Core>, call: &Call) -> Outcome {
         ("POST", "clock") => set_clock(core, call),
         _ => match access::serve(core, call, path) {
             Some(outcome) => outcome,
-            None => connect(core, call, path).await,
+            None => match pulls::serve(core, call, path).await {
+                Some(outcome) => outcome,
+                None => connect(core, call, path).await,
+            },
         },
     }
 }

@@ -109,6 +109,11 @@ impl Body {
 
     /// Refuses the call when something was wrong or a field is not one of `known`.
     pub(crate) fn finish(mut self, cx: &Cx, known: &[&str]) -> Result<(), Reply> {
+        self.judge(cx, known)
+    }
+
+    /// Like [`Body::finish`], for a body that is looked at once more.
+    pub(crate) fn judge(&mut self, cx: &Cx, known: &[&str]) -> Result<(), Reply> {
         let extra: Vec<String> = self
             .map
             .keys()

@@ -69,13 +69,24 @@ impl Cx {
 
     /// Refuses a person who does not administer the repository.
     pub(crate) fn need_admin(&self, repository: &Repository) -> Result<(), Reply> {
-        let admin = self.core.store.read(|state| match self.reach() {
+        let detail = "the account does not administer this repository";
+        self.permit(self.has(repository, Permission::Admin), detail)
+    }
+
+    /// Refuses a person who may not push to the repository.
+    pub(crate) fn need_write(&self, repository: &Repository) -> Result<(), Reply> {
+        let detail = "the account may not write to this repository";
+        self.permit(self.has(repository, Permission::Write), detail)
+    }
+
+    /// Whether the caller has a permission; what is not a person goes by its scopes alone.
+    fn has(&self, repository: &Repository, least: Permission) -> bool {
+        self.core.store.read(|state| match self.reach() {
             Some(Reach::Person { user }) => {
-                state.permission(user, &repository.workspace) == Some(Permission::Admin)
+                state.permission(user, &repository.workspace) >= Some(least)
             }
             _ => true,
-        });
-        self.permit(admin, "the account does not administer this repository")
+        })
     }
 
     /// What the caller reaches; none for a public call.

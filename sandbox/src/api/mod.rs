@@ -15,11 +15,14 @@ mod issues;
 mod paging;
 mod people;
 mod projects;
+mod pull_comments;
+mod pulls;
 mod refs;
 mod removed;
 mod repositories;
 mod routes;
 mod source;
+mod statuses;
 mod workspaces;
 
 use std::collections::BTreeMap;

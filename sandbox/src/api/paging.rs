@@ -17,6 +17,14 @@ pub(crate) fn length(cx: &Cx, default: usize) -> Result<usize, Reply> {
     })
 }
 
+/// Refuses a `pagelen` over `most`, for lists whose pages are shorter than others.
+pub(crate) fn at_most(cx: &Cx, most: usize) -> Result<(), Reply> {
+    match number(cx, "pagelen", 1)? {
+        asked if asked <= most => Ok(()),
+        _ => Err(cx.wrong(Rule::BadPage, 400, "Invalid pagelen")),
+    }
+}
+
 fn number(cx: &Cx, name: &str, default: usize) -> Result<usize, Reply> {
     match cx.call.param(name) {
         None => Ok(default),

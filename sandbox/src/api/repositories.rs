@@ -81,16 +81,3 @@ fn disk_size(dir: &std::path::Path) -> u64 {
         .map(|m| m.len())
         .sum()
 }
-
-/// The sandbox has no pull requests: the list is always empty, its parameters are judged.
-pub(super) async fn pull_requests(cx: Cx) -> Outcome {
-    cx.repository()?;
-    for (name, value) in cx.call.params() {
-        if name == "state"
-            && !["OPEN", "MERGED", "DECLINED", "SUPERSEDED"].contains(&value.as_str())
-        {
-            return Err(cx.wrong(Rule::BadQuery, 400, &format!("there is no state {value:?}")));
-        }
-    }
-    paging::answer(&cx, Vec::new(), 10)
-}

@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 
 use super::{
-    Cx, addon, comments, commits, diffs, hooks, issues, people, projects, refs, removed,
-    repositories, source, workspaces,
+    Cx, addon, comments, commits, diffs, hooks, issues, people, projects, pull_comments, pulls,
+    refs, removed, repositories, source, statuses, workspaces,
 };
 use crate::reply::Outcome;
 
@@ -56,6 +56,8 @@ const DIFFSTAT: &[&str] = &[
 const SOURCE: &[&str] = &["format", "q", "sort", "max_depth", "page", "pagelen"];
 const HISTORY: &[&str] = &["renames", "q", "sort", "page", "pagelen"];
 const PULLS: &[&str] = &["state", "q", "sort", "page", "pagelen"];
+const MERGE: &[&str] = &["async"];
+const STATUSES: &[&str] = &["refname", "q", "sort", "page", "pagelen"];
 pub(super) const NEW_SOURCE: &[&str] = &["message", "author", "parents", "files", "branch"];
 
 macro_rules! routes {
@@ -105,13 +107,17 @@ pub(super) static ROUTES: &[Route] = routes! {
 
     GET "/2.0/repositories/{workspace}" Access::Signed, REPOS => repositories::list;
     GET "/2.0/repositories/{workspace}/{repo}" Access::Signed, NONE => repositories::get;
-    GET "/2.0/repositories/{workspace}/{repo}/pullrequests" Access::Signed, PULLS => repositories::pull_requests;
 
     GET "/2.0/repositories/{workspace}/{repo}/commits" Access::Signed, COMMITS => commits::list;
     POST "/2.0/repositories/{workspace}/{repo}/commits" Access::Signed, COMMITS => commits::list;
     GET "/2.0/repositories/{workspace}/{repo}/commits/{revision}" Access::Signed, COMMITS => commits::list;
     POST "/2.0/repositories/{workspace}/{repo}/commits/{revision}" Access::Signed, COMMITS => commits::list;
     GET "/2.0/repositories/{workspace}/{repo}/commit/{commit}" Access::Signed, NONE => commits::get;
+    GET "/2.0/repositories/{workspace}/{repo}/commit/{commit}/pullrequests" Access::Signed, PAGED => pulls::of_commit;
+    GET "/2.0/repositories/{workspace}/{repo}/commit/{commit}/statuses" Access::Signed, STATUSES => statuses::list;
+    POST "/2.0/repositories/{workspace}/{repo}/commit/{commit}/statuses/build" Access::Signed, NONE => statuses::create;
+    GET "/2.0/repositories/{workspace}/{repo}/commit/{commit}/statuses/build/{key}" Access::Signed, NONE => statuses::get;
+    PUT "/2.0/repositories/{workspace}/{repo}/commit/{commit}/statuses/build/{key}" Access::Signed, NONE => statuses::update;
     GET "/2.0/repositories/{workspace}/{repo}/diff/{spec}" Access::Signed, DIFF => diffs::diff;
     GET "/2.0/repositories/{workspace}/{repo}/diffstat/{spec}" Access::Signed, DIFFSTAT => diffs::diffstat;
 
@@ -131,6 +137,20 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" Access::Signed, NONE => hooks::get;
     PUT "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" Access::Signed, NONE => hooks::update;
     DELETE "/2.0/repositories/{workspace}/{repo}/hooks/{uid}" Access::Signed, NONE => hooks::delete;
+
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests" Access::Signed, PULLS => pulls::list;
+    POST "/2.0/repositories/{workspace}/{repo}/pullrequests" Access::Signed, NONE => pulls::create;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}" Access::Signed, NONE => pulls::get;
+    PUT "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}" Access::Signed, NONE => pulls::update;
+    POST "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/merge" Access::Signed, MERGE => pulls::merge;
+    POST "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/decline" Access::Signed, NONE => pulls::decline;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/commits" Access::Signed, PAGED => pulls::commits;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/diff" Access::Signed, NONE => pulls::diff;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/diffstat" Access::Signed, NONE => pulls::diffstat;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/statuses" Access::Signed, LIST => pulls::statuses;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/comments" Access::Signed, LIST => pull_comments::list;
+    POST "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/comments" Access::Signed, NONE => pull_comments::create;
+    GET "/2.0/repositories/{workspace}/{repo}/pullrequests/{id}/comments/{comment}" Access::Signed, NONE => pull_comments::get;
 
     GET "/2.0/repositories/{workspace}/{repo}/issues" Access::Signed, LIST => issues::list;
     POST "/2.0/repositories/{workspace}/{repo}/issues" Access::Signed, NONE => issues::create;

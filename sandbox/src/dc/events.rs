@@ -8,7 +8,7 @@ use super::wire;
 use crate::core::Core;
 use crate::git::log::{self, Range};
 use crate::git::refs::Ref;
-use crate::model::Repository;
+use crate::model::{PullComment, PullRequest, Repository};
 
 /// Stands for a ref that is not there.
 const ZERO: &str = "0000000000000000000000000000000000000000";
@@ -52,8 +52,35 @@ pub(crate) async fn refs_changed(
     }))
 }
 
+/// `pr:*` of a pull request of a repository. `actor` is an account uuid.
+pub(crate) fn pull_request(
+    core: &Core,
+    (repository, pull): (&Repository, &PullRequest),
+    event: &str,
+    actor: &str,
+    comment: Option<&PullComment>,
+) -> Value {
+    core.store.read(|state| {
+        let mut body = json!({
+            "eventKey": event,
+            "date": core.clock.now().format("%Y-%m-%dT%H:%M:%S%z").to_string(),
+            "actor": wire::person(core, state, actor),
+            "pullRequest": wire::pull(core, state, repository, pull),
+        });
+        if let (Some(comment), Some(map)) = (comment, body.as_object_mut()) {
+            map.insert("comment".into(), wire::comment(core, state, comment));
+            map.extend(
+                comment
+                    .parent
+                    .map(|id| ("commentParentId".into(), json!(id))),
+            );
+        }
+        body
+    })
+}
+
 /// `pr:*`: nobody opened it, but it looks like it.
-pub(crate) fn pull_request(core: &Core, repository: &Repository, event: &str, id: u64) -> Value {
+pub(crate) fn imagined(core: &Core, repository: &Repository, event: &str, id: u64) -> Value {
     core.store.read(|state| {
         let shown = wire::repository(core, state, repository);
         let side = |name: &str| {

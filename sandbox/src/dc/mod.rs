@@ -10,6 +10,7 @@ mod files;
 mod hooks;
 mod paging;
 mod projects;
+mod pulls;
 mod refs;
 mod routes;
 mod wire;

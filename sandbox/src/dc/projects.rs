@@ -1,6 +1,6 @@
 //! Server, projects, repositories, people.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Dc, error, project_key, wire};
 use crate::journal::Rule;
@@ -120,27 +120,4 @@ pub(super) async fn repository(dc: Dc) -> Outcome {
         .store
         .read(|s| wire::repository(&dc.core, s, &found));
     Ok(Reply::json(200, &shown))
-}
-
-/// The sandbox has no pull requests: the list is always empty, its parameters are judged.
-pub(super) async fn pull_requests(dc: Dc) -> Outcome {
-    dc.repository(Permission::Read)?;
-    let allowed: [(&str, &[&str]); 3] = [
-        ("state", &["OPEN", "MERGED", "DECLINED", "ALL"]),
-        ("direction", &["INCOMING", "OUTGOING"]),
-        ("order", &["NEWEST", "OLDEST"]),
-    ];
-    for (name, values) in allowed {
-        let given = dc.call.param(name).map(|v| v.to_ascii_uppercase());
-        if given.is_some_and(|v| !values.contains(&v.as_str())) {
-            return Err(dc.wrong(Rule::BadQuery, 400, &format!("{name} has no such value")));
-        }
-    }
-    dc.list(&[], |_: &Value| Value::Null)
-}
-
-pub(super) async fn no_pull_requests(dc: Dc) -> Outcome {
-    let repository = dc.repository(Permission::Read)?;
-    dc.resolve(&repository, dc.arg("commit")).await?;
-    dc.list(&[], |_: &Value| Value::Null)
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Dc, builds, commits, diffs, files, hooks, projects, refs};
+use super::{Dc, builds, commits, diffs, files, hooks, projects, pulls, refs};
 use crate::reply::Outcome;
 
 /// Who may call an operation.
@@ -116,7 +116,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "projects/{project}/repos/{repo}/commits/{commit}/changes" Signed CHANGES => diffs::changes;
     GET "projects/{project}/repos/{repo}/commits/{commit}/diff" Signed DIFF => diffs::diff;
     GET "projects/{project}/repos/{repo}/commits/{commit}/diff/{*path}" Signed DIFF => diffs::diff;
-    GET "projects/{project}/repos/{repo}/commits/{commit}/pull-requests" Signed PAGED => projects::no_pull_requests;
+    GET "projects/{project}/repos/{repo}/commits/{commit}/pull-requests" Signed PAGED => pulls::of_commit;
     GET "projects/{project}/repos/{repo}/commits/{commit}/builds" Signed KEY => builds::get;
     POST "projects/{project}/repos/{repo}/commits/{commit}/builds" Signed NONE => builds::set;
     GET "projects/{project}/repos/{repo}/compare/changes" Signed COMPARE => diffs::compare;
@@ -133,7 +133,10 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "projects/{project}/repos/{repo}/branches/default" Signed NONE => refs::default_branch;
     GET "projects/{project}/repos/{repo}/tags" Signed TAGS => refs::tags;
     GET "projects/{project}/repos/{repo}/tags/{name}" Signed NONE => refs::tag;
-    GET "projects/{project}/repos/{repo}/pull-requests" Signed PULLS => projects::pull_requests;
+    GET "projects/{project}/repos/{repo}/pull-requests" Signed PULLS => pulls::list;
+    GET "projects/{project}/repos/{repo}/pull-requests/{id}" Signed NONE => pulls::get;
+    POST "projects/{project}/repos/{repo}/pull-requests/{id}/comments" Signed NONE => pulls::comment;
+    GET "projects/{project}/repos/{repo}/pull-requests/{id}/comments/{comment}" Signed NONE => pulls::one_comment;
 
     GET "projects/{project}/repos/{repo}/webhooks" Signed HOOKS => hooks::list;
     POST "projects/{project}/repos/{repo}/webhooks" Signed NONE => hooks::create;

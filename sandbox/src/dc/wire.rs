@@ -7,7 +7,9 @@ use super::project_key;
 use crate::core::Core;
 use crate::git::log::Commit;
 use crate::git::refs::Ref;
-use crate::model::{Repository, State, User, Workspace};
+use crate::model::{
+    PullComment, PullEnd, PullRequest, PullState, Repository, State, User, Workspace,
+};
 
 /// A number that stands for a uuid.
 pub(super) fn number(uuid: &str) -> u32 {
@@ -100,6 +102,64 @@ pub(super) fn reference(reference: &Ref, default: Option<&str>) -> Value {
         map.insert("isDefault".into(), json!(default == Some(reference.name())));
     }
     value
+}
+
+/// The person behind an account: a workspace is its owner here.
+pub(super) fn person(core: &Core, state: &State, account: &str) -> Value {
+    let owner = || state.user(&state.workspace(account)?.owner);
+    let found = state.user(account).or_else(owner);
+    found.map_or(Value::Null, |u| user(core, u))
+}
+
+fn side(shown: &Value, end: &PullEnd) -> Value {
+    json!({
+        "id": format!("refs/heads/{}", end.branch), "displayId": end.branch,
+        "latestCommit": end.commit, "type": "BRANCH", "repository": shown,
+    })
+}
+
+/// A pull request of a repository.
+pub(super) fn pull(core: &Core, state: &State, of: &Repository, pull: &PullRequest) -> Value {
+    let shown = repository(core, state, of);
+    let page = format!("/{}/pull-requests/{}", state.full_name(of), pull.id);
+    let role = |account: &String, role: &str| {
+        json!({
+            "user": person(core, state, account), "role": role, "approved": false,
+            "status": "UNAPPROVED",
+        })
+    };
+    let reviewers = pull.reviewers.iter().map(|r| role(r, "REVIEWER"));
+    let open = pull.state == PullState::Open;
+    let mut value = json!({
+        "id": pull.id, "version": 0, "title": pull.title, "description": pull.description,
+        "state": pull.state.name(), "open": open, "closed": !open, "draft": pull.draft,
+        "locked": false, "createdDate": millis(&pull.created_on),
+        "updatedDate": millis(&pull.updated_on),
+        "fromRef": side(&shown, &pull.source), "toRef": side(&shown, &pull.destination),
+        "author": role(&pull.author, "AUTHOR"), "reviewers": reviewers.collect::<Vec<_>>(),
+        "participants": [], "links": {"self": [{"href": core.web(&page)}]},
+        "properties": {"commentCount": pull.comments.len()},
+    });
+    if let Some(map) = value.as_object_mut() {
+        if !open {
+            map.insert("closedDate".into(), json!(millis(&pull.updated_on)));
+        }
+        if let Some(hash) = &pull.merge_commit {
+            let merged = json!({"mergeCommit": {"id": hash, "displayId": short(hash)}});
+            map.insert("properties".into(), merged);
+        }
+    }
+    value
+}
+
+/// A comment of a pull request.
+pub(super) fn comment(core: &Core, state: &State, comment: &PullComment) -> Value {
+    json!({
+        "id": comment.id, "version": 0, "text": comment.content, "comments": [], "tasks": [],
+        "author": person(core, state, &comment.user), "severity": "NORMAL", "state": "OPEN",
+        "createdDate": millis(&comment.created_on), "updatedDate": millis(&comment.created_on),
+        "properties": {},
+    })
 }
 
 /// A path and its parts.

@@ -4,6 +4,7 @@ pub(crate) mod blame;
 pub(crate) mod diff;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod merge;
 pub(crate) mod push;
 pub(crate) mod refs;
 pub(crate) mod tree;

@@ -9,8 +9,9 @@ use super::log::{self, Range};
 use super::refs::{self, Ref};
 use crate::core::Core;
 use crate::dc::events;
-use crate::model::Repository;
+use crate::model::{PullRequest, Repository};
 use crate::protocol::qsh::encode;
+use crate::pulls;
 use crate::wire;
 
 /// A change lists at most this many commits, the newest.
@@ -25,6 +26,10 @@ pub(crate) struct Pushed {
     pub(crate) cloud: Value,
     /// Body of `repo:refs_changed`.
     pub(crate) data_center: Value,
+    /// Open pull requests that it changed.
+    pub(crate) pulls: Vec<(PullRequest, pulls::Event)>,
+    /// Account uuid of who pushed; empty for nobody.
+    pub(crate) actor: String,
 }
 
 /// Compares the refs with what they were `before`; the event bodies, or none when nothing changed.
@@ -80,7 +85,13 @@ pub(crate) async fn after(
             "push": {"changes": changes},
         })
     });
-    Ok(Some(Pushed { cloud, data_center }))
+    let actor = account.unwrap_or_default().to_owned();
+    Ok(Some(Pushed {
+        cloud,
+        data_center,
+        pulls: pulls::follow(core, repository, &now, &actor).await?,
+        actor,
+    }))
 }
 
 async fn adopt_main_branch(dir: &Path, before: &Snapshot, now: &Snapshot) -> anyhow::Result<()> {

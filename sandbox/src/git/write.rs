@@ -57,20 +57,13 @@ async fn with_index(
     )
     .await?;
     let tree = step(dir, index, &["write-tree"], &[]).await?;
-    let mut build = command(dir);
-    build.arg("-C").arg(dir).args(["commit-tree", &tree]);
-    if let Some(parent) = &new.parent {
-        build.args(["-p", parent]);
-    }
-    for role in ["AUTHOR", "COMMITTER"] {
-        build.env(format!("GIT_{role}_NAME"), &new.author_name);
-        build.env(format!("GIT_{role}_EMAIL"), &new.author_email);
-        if let Some(date) = &new.date {
-            build.env(format!("GIT_{role}_DATE"), date);
-        }
-    }
-    build.args(["-F", "-"]);
-    let hash = text(finish(build, new.message.as_bytes()).await?);
+    let by = Signature {
+        name: new.author_name.clone(),
+        email: new.author_email.clone(),
+        date: new.date.clone(),
+    };
+    let parents: Vec<&str> = new.parent.as_deref().into_iter().collect();
+    let hash = commit_tree(dir, &tree, &parents, &new.message, &by).await?;
     let branch = format!("refs/heads/{}", new.branch);
     // An empty old value says that the branch must not exist yet.
     let old = new
@@ -80,6 +73,39 @@ async fn with_index(
         .unwrap_or_default();
     run(dir, &["update-ref", &branch, &hash, old]).await?;
     Ok(hash)
+}
+
+/// Who makes a commit, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signature {
+    pub(crate) name: String,
+    pub(crate) email: String,
+    /// RFC 3339; now when absent.
+    pub(crate) date: Option<String>,
+}
+
+/// Writes a commit object of a tree; gives its full hash.
+pub(crate) async fn commit_tree(
+    dir: &Path,
+    tree: &str,
+    parents: &[&str],
+    message: &str,
+    by: &Signature,
+) -> anyhow::Result<String> {
+    let mut build = command(dir);
+    build.arg("-C").arg(dir).args(["commit-tree", tree]);
+    for parent in parents {
+        build.args(["-p", parent]);
+    }
+    for role in ["AUTHOR", "COMMITTER"] {
+        build.env(format!("GIT_{role}_NAME"), &by.name);
+        build.env(format!("GIT_{role}_EMAIL"), &by.email);
+        if let Some(date) = &by.date {
+            build.env(format!("GIT_{role}_DATE"), date);
+        }
+    }
+    build.args(["-F", "-"]);
+    Ok(text(finish(build, message.as_bytes()).await?))
 }
 
 async fn step(dir: &Path, index: &Path, args: &[&str], input: &[u8]) -> anyhow::Result<String> {

@@ -4,8 +4,10 @@ mod bulk;
 mod credentials;
 mod data_center;
 mod issue;
+mod pull_request;
 mod secret;
 mod state;
+mod status;
 
 pub use bulk::Bulk;
 pub(crate) use bulk::derived_uuid;
@@ -14,5 +16,7 @@ pub use credentials::{
 };
 pub use data_center::{DcBuild, DcHook};
 pub use issue::{Comment, Issue, KINDS, PRIORITIES, STATES};
+pub use pull_request::{MergeStrategy, PullComment, PullEnd, PullLinks, PullRequest, PullState};
 pub use secret::Secret;
 pub use state::{App, Hook, Install, Repository, State, Subject, Token, Tracker, User, Workspace};
+pub use status::{BUILD_STATES, CommitStatus};

@@ -1,6 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Consumer, Credential, Issue, Member, RefreshToken, Secret};
+use super::{
+    Code, CommitStatus, Consumer, Credential, Issue, Member, PullLinks, PullRequest, RefreshToken,
+    Secret,
+};
 use crate::protocol::scopes;
 
 /// A workspace; also the account (`type: team`) an app is installed on.
@@ -218,6 +223,12 @@ pub struct State {
     pub refresh_tokens: Vec<RefreshToken>,
     /// In order of creation.
     pub credentials: Vec<Credential>,
+    /// Pull requests of all repositories, in order of creation.
+    pub pulls: Vec<PullRequest>,
+    /// Whether commits know their pull requests, by uuid of the repository; they do where nothing is said.
+    pub pull_links: BTreeMap<String, PullLinks>,
+    /// Build statuses of Cloud, in order of creation.
+    pub statuses: Vec<CommitStatus>,
     /// Webhooks of Data Center, in order of creation.
     pub dc_hooks: Vec<super::DcHook>,
     /// Last id of those.

@@ -2,6 +2,7 @@
 
 mod home;
 pub(crate) mod html;
+mod pulls;
 mod repository;
 
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(crate) async fn serve(core: Arc<Core>, call: Arc<Call>) -> Outcome {
                 (Some(r), []) => Some(repository::overview(&core, &r).await?),
                 (Some(r), ["issues"]) => Some(repository::issues(&core, &r)),
                 (Some(r), ["issues", id]) => repository::issue(&core, &r, id),
+                (Some(r), ["pull-requests"]) => Some(pulls::list(&core, &r)),
+                (Some(r), ["pull-requests", id]) => pulls::one(&core, &r, id).await?,
                 (Some(r), ["commits", hash]) => repository::commit(&core, &r, hash).await?,
                 _ => None,
             }

@@ -38,11 +38,12 @@ pub(super) async fn overview(core: &Core, repository: &Repository) -> anyhow::Re
         .collect();
     let open = repository.issues.iter().filter(|i| is_open(i)).count();
     let body = format!(
-        "<h1>{}</h1><p>{}</p><pre>git clone {}</pre><p>{}</p><h2>Recent commits</h2>{}<h2>Branches and tags</h2>{}",
+        "<h1>{}</h1><p>{}</p><pre>git clone {}</pre><p>{} · {}</p><h2>Recent commits</h2>{}<h2>Branches and tags</h2>{}",
         escape(&name),
         escape(&repository.description),
         escape(&core.web(&format!("/{name}.git"))),
         link(&format!("/{name}/issues"), &format!("{open} open issues")),
+        link(&format!("/{name}/pull-requests"), "pull requests"),
         table(
             &["Commit", "Message", "Author", "Date"],
             &commits,

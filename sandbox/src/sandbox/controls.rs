@@ -299,14 +299,14 @@ impl Sandbox {
         self.core.redeliver(id, fresh)
     }
 
-    /// Tells the Data Center hooks of `workspace/slug` of a pull request (`pr:opened`, …). The sandbox has none, so the
-    /// body speaks of one that was never opened. False when there is no such repository.
+    /// Tells the Data Center hooks of `workspace/slug` of a pull request (`pr:opened`, …) that was never opened. False
+    /// when there is no such repository.
     pub fn pull_request_event(&self, full_name: &str, event: &str, id: u64) -> bool {
         let found = self.core.store.read(|s| s.by_full_name(full_name).cloned());
         let Some(repository) = found else {
             return false;
         };
-        let body = crate::dc::events::pull_request(&self.core, &repository, event, id);
+        let body = crate::dc::events::imagined(&self.core, &repository, event, id);
         self.core.fire_server(event, &repository, &body);
         true
     }

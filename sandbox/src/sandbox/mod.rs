@@ -1,6 +1,7 @@
 //! Starting and stopping a sandbox.
 
 mod controls;
+mod pulls;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

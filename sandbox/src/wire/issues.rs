@@ -15,7 +15,7 @@ pub(crate) fn account(core: &Core, state: &State, uuid: &str) -> Value {
 }
 
 /// Text as typed and as HTML. The sandbox renders no markup: the text is escaped.
-fn content(raw: &str) -> Value {
+pub(super) fn content(raw: &str) -> Value {
     json!({
         "type": "rendered", "raw": raw, "markup": "markdown",
         "html": format!("<p>{}</p>", escape(raw).replace('\n', "<br>")),

@@ -3,6 +3,7 @@
 mod accounts;
 mod commits;
 mod issues;
+mod pulls;
 
 pub(crate) use accounts::{
     event_repository, hook, principal, project, repository, repository_stub, user, workspace,
@@ -10,6 +11,7 @@ pub(crate) use accounts::{
 };
 pub(crate) use commits::{commit, commit_stub, reference};
 pub(crate) use issues::{account, comment, issue};
+pub(crate) use pulls::{pull, pull_comment, status};
 
 use serde_json::{Value, json};
 

@@ -19,6 +19,8 @@ mod kit;
 mod oauth;
 mod pages;
 mod people;
+mod pull_rules;
+mod pulls;
 mod repositories;
 mod rules;
 mod state;

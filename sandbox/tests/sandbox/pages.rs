@@ -1,3 +1,4 @@
+use bitbucket_sandbox::NewPullRequest;
 use serde_json::json;
 
 use crate::kit::{Kit, REPO};
@@ -8,7 +9,16 @@ async fn pages_show_what_there_is_and_escape_it() {
     let clone = kit.clone();
     clone.write("a.html", "<b>file</b>\n");
     let hash = clone.commit("Add <i>markup</i>");
-    clone.push(&["origin", "main"]);
+    clone.git(&["checkout", "-q", "-b", "more"]);
+    clone.commit("More");
+    clone.push(&["origin", "main", "more"]);
+    let pull = NewPullRequest {
+        repo: "acme/shop".into(),
+        title: "Take <u>more</u>".into(),
+        source: "more".into(),
+        ..NewPullRequest::default()
+    };
+    kit.sandbox.open_pull_request(pull).await.unwrap();
     let issue =
         json!({"title": "Bad <script>alert(1)</script>", "content": {"raw": "<img src=x>"}});
     kit.call("POST", &format!("{REPO}/issues"), Some(issue), 201)
@@ -62,11 +72,16 @@ async fn pages_show_what_there_is_and_escape_it() {
             .await
             .contains("+&lt;b&gt;file")
     );
+    let pull = "Take &lt;u&gt;more";
+    assert!(page("/acme/shop/pull-requests").await.contains(pull));
+    let one = page("/acme/shop/pull-requests/1").await;
+    assert!(one.contains(pull) && one.contains("more → main"));
     kit.assert_clean();
     for path in [
         "/nobody",
         "/acme/none",
         "/acme/shop/issues/9",
+        "/acme/shop/pull-requests/9",
         "/acme/shop/commits/--all",
     ] {
         let answer = kit

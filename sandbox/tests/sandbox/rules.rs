@@ -103,6 +103,7 @@ async fn every_rule_is_enforced() {
     crate::credentials::rules(&mut book).await;
     crate::people::rules(&mut book).await;
     crate::data_center::rules(&mut book).await;
+    crate::pull_rules::rules(&mut book).await;
     let all: BTreeSet<Rule> = Rule::ALL.iter().copied().collect();
     let missing: Vec<_> = all.difference(&book.shown).collect();
     assert!(missing.is_empty(), "no wrong call shown for {missing:?}");

@@ -366,9 +366,10 @@ impl CodeHost for CloudHost {
         state: &'a str,
         caps: Caps,
     ) -> Answer<'a, Listing<PullRequest>> {
-        // 50 is the most that this list gives (bitbucket.md §4.1).
+        // 50 is the most that this list gives (bitbucket.md §4.1). Nothing promises an order of its own.
         let call = Call::get(row(&pull_requests::PULL_REQUESTS, repo, &[]))
             .query("state", state)
+            .query("sort", "-created_on")
             .query("pagelen", "50");
         Box::pin(self.listed_pulls(call, caps))
     }

@@ -14,6 +14,7 @@ mod workspaces;
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 pub use comments::Comment;
@@ -116,6 +117,14 @@ impl Cloud {
         call: Call<'_>,
         from: Option<&Cursor>,
     ) -> Result<Page<T>, Error> {
+        Ok(self.page_and_status(call, from).await?.0)
+    }
+
+    async fn page_and_status<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        from: Option<&Cursor>,
+    ) -> Result<(Page<T>, u16), Error> {
         let call = call.timeout(self.timeout);
         let url = match from {
             Some(Cursor(next)) => self.client.checked_next(next).ok_or_else(|| {
@@ -130,10 +139,8 @@ impl Cloud {
         let page = Page::parse(&answer.body)
             .ok_or_else(|| call.error(Kind::Garbage, "the answer is not a page of a list"))?;
         answer.keep().await;
-        Ok(Page {
-            meta: answer.meta,
-            ..page
-        })
+        let (meta, status) = (answer.meta, answer.status);
+        Ok((Page { meta, ..page }, status))
     }
 
     /// A list, walked by its `next` links up to the caps. Where the pages are too big for Bitbucket to make (555),
@@ -171,8 +178,13 @@ impl Cloud {
             next: None,
             meta: Meta::default(),
         };
+        let mut unfinished = false;
         for _ in 0..caps.pages {
-            let page: Page<T> = self.page(call.clone(), listing.next.as_ref()).await?;
+            let (page, status): (Page<T>, u16) = self
+                .page_and_status(call.clone(), listing.next.as_ref())
+                .await?;
+            // Bitbucket has not looked at everything yet (bitbucket.md §3.4).
+            unfinished |= status == StatusCode::ACCEPTED.as_u16();
             if page.next.is_some() && page.next == listing.next {
                 return Err(call.error(
                     Kind::Garbage,
@@ -187,7 +199,8 @@ impl Cloud {
                 break;
             }
         }
-        listing.complete = listing.next.is_none() && listing.items.len() <= caps.items;
+        let whole = listing.next.is_none() && listing.items.len() <= caps.items;
+        listing.complete = whole && !unfinished;
         listing.items.truncate(caps.items);
         Ok(listing)
     }

@@ -75,11 +75,21 @@ impl ChangedFile {
     }
 }
 
+/// A range is compared from where its sides parted unless told otherwise (bitbucket.md §3.4).
+fn two_trees<'a>(call: Call<'a>, spec: &str) -> Call<'a> {
+    match spec.contains("..") {
+        true => call.query("topic", "false"),
+        false => call,
+    }
+}
+
 impl Cloud {
-    /// Files changed by a commit (against its first parent) or by `source..destination`.
+    /// Files changed by a commit (against its first parent), or that differ between the trees of
+    /// `source..destination`.
     ///
     /// What is too big for Bitbucket (555) is asked for in smaller pages, and a range then commit by commit: the
-    /// union of their files, lines added up, so that a file that was changed and changed back is in it too.
+    /// union of their files, lines added up, so that a file that was changed and changed back is in it too. Where the
+    /// destination has commits of its own, they would be missing: that stays the error.
     pub async fn diffstat(
         &self,
         repo: &RepoRef,
@@ -101,8 +111,8 @@ impl Cloud {
         spec: &str,
         caps: Caps,
     ) -> Result<Listing<ChangedFile>, Error> {
-        self.list(Call::get(BitbucketApiPath::Diffstat { repo, spec }), caps)
-            .await
+        let call = Call::get(BitbucketApiPath::Diffstat { repo, spec });
+        self.list(two_trees(call, spec), caps).await
     }
 
     /// The source of a range comes first, its destination second (bitbucket.md §3.4).
@@ -116,7 +126,10 @@ impl Cloud {
         let commits = self
             .commit_range(repo, &[source], &[destination], Caps::items(MAX_COMMITS))
             .await?;
-        if !commits.complete {
+        let aside = self
+            .commit_range(repo, &[destination], &[source], Caps::items(1))
+            .await?;
+        if !commits.complete || !aside.items.is_empty() {
             return Err(too_slow);
         }
         let mut whole = Listing::<ChangedFile> {
@@ -213,7 +226,8 @@ impl Cloud {
         paths: &[&str],
         limit: usize,
     ) -> Result<Vec<u8>, Error> {
-        let mut call = Call::get(BitbucketApiPath::RepositoryDiff { repo, spec }).raw(limit);
+        let call = Call::get(BitbucketApiPath::RepositoryDiff { repo, spec }).raw(limit);
+        let mut call = two_trees(call, spec);
         for path in paths {
             call = call.query("path", *path);
         }

@@ -310,6 +310,7 @@ async fn a_single_file_that_is_too_big_stays_an_error_and_pieces_keep_to_the_lim
 async fn a_diffstat_that_is_too_big_is_made_of_its_commits() {
     let mut script: Vec<_> = (0..3).map(|_| Answer::new(555)).collect();
     script.push(page(&json!([{"hash": HASH}, {"hash": OTHER}])));
+    script.push(page(&json!([])));
     script.push(page(&json!([changed("a.py", 2), changed("b.py", 1)])));
     script.push(page(&json!([changed("a.py", 3), changed("c.py", 1)])));
     let server = TestServer::start(script).await;
@@ -331,5 +332,19 @@ async fn a_diffstat_that_is_too_big_is_made_of_its_commits() {
         range.contains(&format!("include={HASH}")) && range.contains("exclude=main"),
         "{range}"
     );
-    assert_eq!(requests.len(), 6);
+    let aside = target(&requests[4]);
+    assert!(
+        aside.contains("include=main") && aside.contains(&format!("exclude={HASH}")),
+        "{aside}"
+    );
+    assert_eq!(requests.len(), 7);
+    // What the destination has of its own cannot be told by these commits.
+    (0..3).for_each(|_| server.then(Answer::new(555)));
+    server.then(page(&json!([{"hash": HASH}])));
+    server.then(page(&json!([{"hash": OTHER}])));
+    let error = cloud(&server)
+        .diffstat(&repo(), &spec, Caps::DEFAULT)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::TooSlow);
 }

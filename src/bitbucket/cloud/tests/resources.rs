@@ -298,7 +298,7 @@ async fn files_come_raw_capped_and_from_storage_without_credentials() {
     );
     assert_eq!(
         target(&requests[1]),
-        "/2.0/repositories/acme/shop/diff/a..b?path=x+y"
+        "/2.0/repositories/acme/shop/diff/a..b?topic=false&path=x+y"
     );
     assert!(requests[0].contains("authorization: Bearer token-of-the-test"));
     assert!(!storage.requests()[0].contains("token-of-the-test"));
