@@ -83,7 +83,12 @@ impl Fixture {
 
     /// Adds a bearer token with the scopes of an app.
     fn with_token(&self) -> Value {
-        let scopes = ["repository", "issue:write", "webhook", "pullrequest"];
+        let scopes = [
+            "repository:write",
+            "issue:write",
+            "webhook",
+            "pullrequest:write",
+        ];
         let token = self.bitbucket.create_token(&NewToken {
             workspace: "acme".into(),
             scopes: scopes.map(str::to_owned).into(),
@@ -258,10 +263,58 @@ async fn npm_bitbucket_signed_by_atlassian_jwt() {
     npm_bitbucket(&fixture, &config).await;
 }
 
+/// What PyPI's client read of the pull request that it made, of its builds, and of its merge.
+fn python_pull_requests(said: &Said) {
+    let made = &said["pull request"];
+    assert_eq!(
+        (&made["title"], &made["branches"], &made["heads"]),
+        (
+            &json!("Serve more tea"),
+            &json!(["tea", "main"]),
+            &json!([true, true])
+        )
+    );
+    assert_eq!(
+        (&made["open"], made["author"].is_string()),
+        (&json!(true), true)
+    );
+    assert_eq!(
+        said["pull request comments"]["texts"],
+        json!(["Which kinds?"])
+    );
+    assert_eq!(
+        said["pull request files"]["files"],
+        json!([[null, "teas.txt"]])
+    );
+    let diff = said["pull request diff"]["text"].as_str().unwrap();
+    assert!(diff.contains("\n+sencha\n"), "{diff}");
+    assert_eq!(
+        said["pull request commits"]["messages"],
+        json!(["Serve green tea"])
+    );
+    assert_eq!(
+        said["builds"],
+        json!({ "of_commit": [["tracker", true]], "of_pull": ["tracker"] })
+    );
+    assert_eq!(
+        said["pull requests of the commit"]["titles"],
+        json!(["Serve more tea"])
+    );
+    assert_eq!(said["merged"], json!({ "merged": true, "open": 0 }));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the clients of tests/clients"]
 async fn python_atlassian_with_a_token() {
     let fixture = Fixture::start().await;
+    let more = CommitRequest {
+        repo: "acme/shop".into(),
+        branch: "tea".into(),
+        message: "Serve green tea".into(),
+        files: [("teas.txt".to_owned(), "sencha\n".to_owned())].into(),
+        ..CommitRequest::default()
+    };
+    let tea = fixture.bitbucket.commit(more).await.unwrap();
     let none: [&str; 0] = [];
     let config = fixture.with_token();
     let said = fixture
@@ -281,7 +334,12 @@ async fn python_atlassian_with_a_token() {
     assert_eq!(said["commit"], commit);
     assert_eq!(
         said["commits"]["messages"],
-        json!(["Close early", "Serve tea", "Open the shop"])
+        json!([
+            "Serve green tea",
+            "Close early",
+            "Serve tea",
+            "Open the shop"
+        ])
     );
     assert_eq!(
         said["commits up to one"]["messages"],
@@ -296,8 +354,10 @@ async fn python_atlassian_with_a_token() {
     let diff = said["diff"]["text"].as_str().unwrap();
     assert!(diff.contains("\n+tea\n"), "{diff}");
     assert_eq!(said["source"]["text"], MENU);
-    assert_eq!(said["branches"]["branches"], json!([["main", third]]));
+    let branches = json!([["main", third], ["tea", tea]]);
+    assert_eq!(said["branches"]["branches"], branches);
     assert_eq!(said["pull requests"]["count"], 0);
+    python_pull_requests(&said);
 
     let created = &said["issue created"];
     assert_eq!(

@@ -49,6 +49,31 @@ def source(repo, commit):
     say("pull requests", count=len(list(repo.pullrequests.each())))
 
 
+def pull_requests(repo):
+    tea = repo.branches.get("tea")
+    made = repo.pullrequests.create("Serve more tea", "tea", "main", description="Green, too.", close_source_branch=False)
+    say(
+        "pull request",
+        title=made.title,
+        branches=[made.source_branch, made.destination_branch],
+        open=made.is_open,
+        author=made.get_data("author")["display_name"],
+        heads=[tea.hash.startswith(made.source_commit), made.destination_commit != made.source_commit],
+    )
+    made.comment("Which kinds?")
+    say("pull request comments", texts=[comment.raw for comment in made.comments()])
+    say("pull request files", files=[[row.old and row.old.path, row.new.path] for row in made.diffstat()])
+    say("pull request diff", text=made.diff())
+    say("pull request commits", messages=[commit.message.strip() for commit in made.commits])
+    head = repo.commits.get(tea.hash)
+    head.add_build("tracker", url="https://tracker.example/1", description="2 new errors", refname="tea", state="FAILED")
+    say("builds", of_commit=[[build.key, build.failed] for build in head.builds()], of_pull=[build.key for build in made.builds()])
+    say("pull requests of the commit", titles=[row["title"] for row in head._get_paged("pullrequests")])
+    made.merge("merge_commit")
+    merged = repo.pullrequests.get(made.id)
+    say("merged", merged=merged.is_merged, open=len(list(repo.pullrequests.each())))
+
+
 def issues(cloud, repo):
     kept = repo.issues.create("Kept", "About Kept.", "bug", "major")
     say("issue created", id=kept.id, title=kept.title, state=kept.state, text=kept.content["raw"], time=kept.created_on is not None)
@@ -89,6 +114,7 @@ def main():
     say("repository", name=repo.name, slug=repo.slug, exists=workspace.repositories.exists("not-there"))
     say("no repository", **refused(lambda: workspace.repositories.get("not-there")))
     source(repo, config["commit"])
+    pull_requests(repo)
     issues(cloud, repo)
     hooks(repo)
 
