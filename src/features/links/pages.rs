@@ -1,15 +1,19 @@
 //! The console's pages of connections and repositories.
 
+mod repositories;
+
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use repositories::repositories;
+
 use super::client;
 use super::probe::warning;
 use super::repos::{self, FoundRepo};
-use super::store::{self, Hook, Link, Repo, RepoFilter, SealedCredential};
+use super::store::{self, Hook, Link, Repo, SealedCredential};
 use super::{
     BulkState, CredentialKind, HookFinding, HookState, LinkError, LinkId, LinkStatus, RepoId,
     RepoStatus, bulk, digest,
@@ -21,14 +25,11 @@ use crate::error::{AppError, AppResult};
 use crate::features::accounts::{OrgAccess, OrgId, Scope, Shell, SignedIn, need};
 use crate::features::calls::{self, Calls};
 use crate::kit::clock::Micros;
-use crate::kit::web::cursor::PageRequest;
 
 /// The one host whose Connect and issue tracker end (bitbucket.md §2.1).
 const CLOUD_HOST: &str = "bitbucket.org";
 /// Last day of Connect there.
 const CONNECT_ENDS: &str = "2027-01-31";
-/// Repositories on one page.
-const PAGE: &str = "50";
 
 fn shell<R>(
     app: &App,
@@ -497,97 +498,6 @@ pub async fn done(
     shell(&app, &req, &title, "connections", &access, &signed_in).page(
         &app,
         "installs/link_done.html",
-        content,
-    )
-}
-
-/// Query of the list of repositories.
-#[derive(Debug, Default, Deserialize)]
-pub struct Filters {
-    #[serde(default)]
-    query: String,
-    #[serde(default)]
-    health: String,
-    cursor: Option<String>,
-}
-
-/// All linked repositories of the organization.
-///
-/// # Errors
-/// 400 for a cursor that is none, 404 for another tenant's organization.
-pub async fn repositories(
-    app: web::Data<App>,
-    req: HttpRequest,
-    access: OrgAccess<need::OrgRead>,
-    signed_in: SignedIn,
-    query: web::Query<Filters>,
-) -> AppResult<HttpResponse> {
-    let (org, filters) = (access.org.id, query.into_inner());
-    let request = PageRequest::from_query(filters.cursor.as_deref(), Some(PAGE))
-        .map_err(|error| AppError::invalid(error.to_string()))?;
-    let filter = RepoFilter {
-        query: (!filters.query.trim().is_empty()).then(|| filters.query.trim().to_owned()),
-        linked: true,
-        healthy: match filters.health.as_str() {
-            "active" => Some(true),
-            "problem" => Some(false),
-            _ => None,
-        },
-        ..RepoFilter::default()
-    };
-    let (rows, hooks, links) = app
-        .db
-        .read(move |conn| {
-            let rows = store::list_repos(
-                conn,
-                org,
-                &filter,
-                request.sql_offset(),
-                request.sql_limit(),
-            )?;
-            let hooks = store::hooks_of(conn, org, &ids(&rows))?;
-            Ok::<_, AppError>((rows, by_repo(hooks), store::list_links(conn, org)?))
-        })
-        .await?;
-    let names: HashMap<LinkId, &str> = links
-        .iter()
-        .map(|link| (link.id, link.name.as_str()))
-        .collect();
-    let page = request.offset_page(rows);
-    let href = |edge: crate::kit::web::cursor::Edge| {
-        let kept: String = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", &filters.query)
-            .append_pair("health", &filters.health)
-            .append_pair("cursor", &edge.cursor.to_string())
-            .finish();
-        edge.has_results.then(|| format!("?{kept}"))
-    };
-    let (prev, next) = (href(page.previous), href(page.next));
-    let rows: Vec<_> = page
-        .rows
-        .iter()
-        .map(|repo| {
-            repo_part(
-                repo,
-                hooks.get(&repo.id),
-                repo.link_id.and_then(|link| names.get(&link).copied()),
-            )
-        })
-        .collect();
-    let content = json!({
-        "repos": rows,
-        "filters": { "query": filters.query, "health": filters.health },
-        "health_options": [
-            { "value": "", "label": "All" },
-            { "value": "active", "label": "Active" },
-            { "value": "problem", "label": "Needs repair" },
-        ],
-        "paging": { "prev": prev, "next": next },
-        "can_manage": can_manage(&access),
-    });
-    shell(&app, &req, "Repositories", "repos", &access, &signed_in).page(
-        &app,
-        "links/repos.html",
         content,
     )
 }

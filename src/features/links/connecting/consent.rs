@@ -12,11 +12,11 @@ use crate::app::App;
 use crate::bitbucket::oauth::{Consumer, Grant, Granted};
 use crate::error::{AppError, AppResult};
 use crate::features::accounts::{
-    Flash, OrgAccess, Shell, SignedIn, need, redirect_with, session_token,
+    Flash, Org, OrgAccess, OrgId, Role, Shell, SignedIn, need, redirect_with, session_token,
 };
-use crate::features::links::CredentialKind;
 use crate::features::links::named::Given;
 use crate::features::links::store::{self, Flow, Link};
+use crate::features::links::{CredentialKind, LinkId};
 use crate::kit::crypto::{Secret, TokenHash, random_hex};
 
 /// How long a person may take to allow the access.
@@ -31,6 +31,16 @@ struct Draft {
     label: String,
     purpose: String,
     private: bool,
+}
+
+impl Draft {
+    fn open(app: &App, flow: &Flow) -> AppResult<Self> {
+        let plain = app
+            .sealer
+            .open(&flow_context(&flow.state_hash), &flow.sealed)
+            .map_err(AppError::internal)?;
+        serde_json::from_slice(&zeroize::Zeroizing::new(plain)).map_err(AppError::internal)
+    }
 }
 
 fn flow_context(state_hash: &[u8]) -> String {
@@ -94,6 +104,18 @@ pub struct Back {
     error_description: String,
 }
 
+impl Back {
+    /// Why there is no code, in Bitbucket's words.
+    fn refusal(&self) -> String {
+        let said = if self.error_description.is_empty() {
+            &self.error
+        } else {
+            &self.error_description
+        };
+        said.chars().take(200).collect()
+    }
+}
+
 /// `GET /extensions/bitbucket/oauth/callback/`: good once, in the session that began, for fifteen minutes.
 ///
 /// # Errors
@@ -104,54 +126,57 @@ pub async fn callback(
     signed_in: SignedIn,
     query: web::Query<Back>,
 ) -> AppResult<HttpResponse> {
-    let (hash, session) = (
-        TokenHash::of(&query.state),
-        TokenHash::of(&session_token(&req).unwrap_or_default()),
-    );
+    let flow = take_flow(&app, &req, &signed_in, &query.state).await?;
+    let manages = |(org, role): &&(Org, Role)| org.id == flow.org_id && role.manages();
+    let (org, _) = signed_in.orgs.iter().find(manages).ok_or_else(|| {
+        AppError::forbidden("Only an owner or manager of the organization can connect a workspace.")
+    })?;
+    match finish(&app, &signed_in, org.id, &flow, &query).await? {
+        Ok(link) => Ok(kept(&app, &org.slug, link)),
+        Err(reason) => {
+            let to = match flow.link_id {
+                Some(link) => format!("/o/{}/connections/{link}/reauthorise/", org.slug),
+                None => format!(
+                    "/o/{}/connections/new/form/?kind={}",
+                    org.slug,
+                    CredentialKind::OauthCode
+                ),
+            };
+            Ok(redirect_with(&app, &to, &Flash::error(reason)))
+        }
+    }
+}
+
+/// What this session began under a state; afterwards it is gone.
+async fn take_flow(
+    app: &App,
+    req: &HttpRequest,
+    signed_in: &SignedIn,
+    state: &str,
+) -> AppResult<Flow> {
+    let session = session_token(req).unwrap_or_default();
+    let (hash, session) = (TokenHash::of(state), TokenHash::of(&session));
     let (user, now) = (signed_in.user.id, app.clock.now());
-    let flow = app
-        .db
+    app.db
         .write(move |tx| Ok::<_, AppError>(store::take_flow(tx, hash.as_bytes(), user, session.as_bytes(), now)?))
         .await?
         .ok_or_else(|| {
             AppError::invalid("This answer of Bitbucket was not asked for in this session, was used before, or came too late. Start the connection again.")
-        })?;
-    let org = signed_in
-        .orgs
-        .iter()
-        .find(|(org, role)| org.id == flow.org_id && role.manages())
-        .map(|(org, _)| org)
-        .ok_or_else(|| {
-            AppError::forbidden(
-                "Only an owner or manager of the organization can connect a workspace.",
-            )
-        })?;
-    let failed = |reason: String| {
-        let to = match flow.link_id {
-            Some(link) => format!("/o/{}/connections/{link}/reauthorise/", org.slug),
-            None => format!(
-                "/o/{}/connections/new/form/?kind={}",
-                org.slug,
-                CredentialKind::OauthCode
-            ),
-        };
-        redirect_with(&app, &to, &Flash::error(reason))
+        })
+}
+
+/// Exchanges the code, tests what it gave and keeps it; or says why not, in words for the person.
+async fn finish(
+    app: &App,
+    signed_in: &SignedIn,
+    org: OrgId,
+    flow: &Flow,
+    back: &Back,
+) -> AppResult<Result<LinkId, String>> {
+    let Some(code) = back.code.as_ref().filter(|code| !code.expose().is_empty()) else {
+        return Ok(Err(format!("Bitbucket gave no access: {}", back.refusal())));
     };
-    let Some(code) = query.code.as_ref().filter(|code| !code.expose().is_empty()) else {
-        let said = if query.error_description.is_empty() {
-            &query.error
-        } else {
-            &query.error_description
-        };
-        let said: String = said.chars().take(200).collect();
-        return Ok(failed(format!("Bitbucket gave no access: {said}")));
-    };
-    let plain = app
-        .sealer
-        .open(&flow_context(&flow.state_hash), &flow.sealed)
-        .map_err(AppError::internal)?;
-    let draft: Draft =
-        serde_json::from_slice(&zeroize::Zeroizing::new(plain)).map_err(AppError::internal)?;
+    let draft = Draft::open(app, flow)?;
     let consumer = Consumer {
         key: draft.key,
         secret: Secret::new(draft.secret),
@@ -163,14 +188,14 @@ pub async fn callback(
     };
     let granted: Granted = match app.bitbucket.exchange(&grant).await {
         Ok(granted) => granted,
-        Err(error) => return Ok(failed(explain(&error))),
+        Err(error) => return Ok(Err(explain(&error))),
     };
     let given = Given::OauthCode { consumer, granted };
     let kind = CredentialKind::OauthCode;
-    let report = match try_out(&app, kind, &given, &draft.workspace).await {
+    let report = match try_out(app, kind, &given, &draft.workspace).await {
         Ok(report) if report.ok => report,
-        Ok(report) => return Ok(failed(report.why())),
-        Err(reason) => return Ok(failed(reason)),
+        Ok(report) => return Ok(Err(report.why())),
+        Err(reason) => return Ok(Err(reason)),
     };
     let wish = Wish {
         label: draft.label,
@@ -183,17 +208,16 @@ pub async fn callback(
     } else {
         &signed_in.user.name
     };
-    let link = keep(
-        &app,
-        org.id,
-        &signed_in,
+    let kept = keep(
+        app,
+        org,
+        signed_in,
         kind,
         given,
         &report,
         wish,
         flow.link_id,
         actor,
-    )
-    .await?;
-    Ok(kept(&app, &org.slug, link))
+    );
+    kept.await.map(Ok)
 }
