@@ -10,18 +10,19 @@ use reqwest::header::{
     RETRY_AFTER,
 };
 use reqwest::{Method, Request, Response, StatusCode};
-use serde_json::Value;
 use url::Url;
 
+use super::attempt::Attempt;
 use super::auth::Credential;
 use super::behind::{
-    AnswerCache, AnswerKey, CallRecord, Caller, Group, Heard, KeptAnswer, Refusal, is_immutable,
+    AnswerKey, CallRecord, Caller, Group, Heard, KeptAnswer, Refusal, is_immutable,
 };
+use super::call::{Answer, Call, Place};
 use super::cloud::Cloud;
 use super::datacenter::DataCenter;
 use super::error::{Error, Kind};
 use super::meta::Meta;
-use super::paths::{API_PREFIX, BitbucketApiPath};
+use super::paths::API_PREFIX;
 use crate::kit::clock::Clock;
 use crate::kit::http::body::{read_capped, read_start};
 use crate::kit::http::egress::Egress;
@@ -440,208 +441,5 @@ async fn tell(caller: &Caller, call: &Call<'_>, result: &Result<Answer, Error>) 
     if budget.is_some() || refused.is_some() {
         let heard = Heard { budget, refused };
         behind.budget.heard(Group::of(&call.path), heard).await;
-    }
-}
-
-/// How one attempt went, for metrics and logs.
-struct Attempt<'a> {
-    outcome: &'static str,
-    status: Option<u16>,
-    request_id: Option<&'a str>,
-    error: Option<&'a Error>,
-    elapsed: Option<Duration>,
-}
-
-impl<'a> Attempt<'a> {
-    const fn cached() -> Self {
-        Self {
-            outcome: "cached",
-            status: None,
-            request_id: None,
-            error: None,
-            elapsed: None,
-        }
-    }
-
-    fn refused(error: &'a Error) -> Self {
-        Self {
-            outcome: if error.out_of_budget() {
-                "out_of_budget"
-            } else {
-                error.kind().code()
-            },
-            error: Some(error),
-            ..Self::cached()
-        }
-    }
-
-    fn sent(result: &'a Result<Answer, Error>, elapsed: Duration) -> Self {
-        let (outcome, status, request_id, error) = match result {
-            Ok(answer) => (
-                if answer.status == 304 {
-                    "not_modified"
-                } else {
-                    "ok"
-                },
-                Some(answer.status),
-                answer.meta.request_id.as_deref(),
-                None,
-            ),
-            Err(error) => (
-                error.kind().code(),
-                error.status(),
-                error.request_id(),
-                Some(error),
-            ),
-        };
-        Self {
-            outcome,
-            status,
-            request_id,
-            error,
-            elapsed: Some(elapsed),
-        }
-    }
-}
-
-/// Where an answer would be kept.
-#[derive(Debug)]
-struct Place {
-    cache: Arc<dyn AnswerCache>,
-    key: AnswerKey,
-    immutable: bool,
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-    pub(super) meta: Meta,
-    etag: Option<String>,
-    modified: Option<String>,
-    place: Option<Place>,
-}
-
-impl Answer {
-    /// Keeps the answer, if it may be used again. To be called once it was understood: what is no answer of Bitbucket
-    /// must not be kept for good.
-    pub(super) async fn keep(&self) {
-        let Some(place) = &self.place else { return };
-        if !place.immutable && self.etag.is_none() && self.modified.is_none() {
-            return;
-        }
-        let kept = KeptAnswer {
-            body: self.body.clone(),
-            etag: self.etag.clone(),
-            modified: self.modified.clone(),
-            immutable: place.immutable,
-        };
-        place.cache.keep(place.key, kept).await;
-    }
-
-    /// Whether the answer came with a validator of its own.
-    pub(super) const fn has_etag(&self) -> bool {
-        self.etag.is_some()
-    }
-}
-
-/// One call to make.
-#[derive(Debug, Clone)]
-pub(super) struct Call<'a> {
-    path: BitbucketApiPath<'a>,
-    method: Method,
-    query: Vec<(&'static str, String)>,
-    body: Option<Value>,
-    timeout: Duration,
-    limit: usize,
-    follow: bool,
-    repeat: bool,
-    accept: &'static str,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn new(method: Method, path: BitbucketApiPath<'a>) -> Self {
-        Self {
-            path,
-            method,
-            query: Vec::new(),
-            body: None,
-            timeout: DEFAULT_TIMEOUT,
-            limit: MAX_JSON,
-            follow: true,
-            repeat: true,
-            accept: "application/json",
-        }
-    }
-
-    pub(super) fn get(path: BitbucketApiPath<'a>) -> Self {
-        Self::new(Method::GET, path)
-    }
-
-    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
-        self
-    }
-
-    pub(super) fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Raw bytes of at most `limit` instead of JSON.
-    pub(super) fn raw(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self.accept = "*/*";
-        self
-    }
-
-    /// In this media type, where the service has several.
-    pub(super) fn accept(mut self, media: &'static str) -> Self {
-        self.accept = media;
-        self
-    }
-
-    /// One request to one host: what comes back is the answer of exactly this URL.
-    pub(super) fn once(mut self) -> Self {
-        self.follow = false;
-        self.repeat = false;
-        self
-    }
-
-    /// The number of items asked for per page, if any.
-    pub(super) fn page_size(&self) -> Option<usize> {
-        let found = self.query.iter().find(|(name, _)| *name == "pagelen")?;
-        found.1.parse().ok()
-    }
-
-    /// The same with another number of items per page.
-    pub(super) fn with_page_size(mut self, size: usize) -> Self {
-        self.query.retain(|(name, _)| *name != "pagelen");
-        self.query("pagelen", size.to_string())
-    }
-
-    /// An answer that was kept, as if it had just come.
-    fn kept(&self, kept: &KeptAnswer, meta: Meta) -> Result<Answer, Error> {
-        if kept.body.len() > self.limit {
-            return Err(self.error(Kind::TooLarge, "the answer is longer than asked for"));
-        }
-        Ok(Answer {
-            status: 200,
-            body: kept.body.clone(),
-            meta,
-            etag: None,
-            modified: None,
-            place: None,
-        })
-    }
-
-    pub(super) fn error(&self, kind: Kind, message: &str) -> Error {
-        Error::without_answer(&self.method, self.path.name(), kind, message)
     }
 }

@@ -3,8 +3,10 @@
 //! per resource ([`cloud`], [`datacenter`]), what both products do alike ([`host`]), what shares the budget, keeps
 //! answers and logs calls ([`behind`]), and what Bitbucket sends to us ([`events`]).
 
+mod attempt;
 pub mod auth;
 pub mod behind;
+mod call;
 pub mod client;
 pub mod cloud;
 pub mod datacenter;

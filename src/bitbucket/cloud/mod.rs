@@ -26,7 +26,8 @@ pub use refs::Branch;
 pub use source::{ChangedFile, FileSide};
 
 use super::behind::{Behind, Caller, Priority};
-use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
+use super::call::{Answer, Call};
+use super::client::{Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
 use super::json;
 use super::meta::Meta;

@@ -23,7 +23,8 @@ pub use resources::{Identity, Permission};
 pub use wire::{Properties, web_page};
 
 use super::behind::Caller;
-use super::client::{Answer, Call, Client, DEFAULT_TIMEOUT};
+use super::call::{Answer, Call};
+use super::client::{Client, DEFAULT_TIMEOUT};
 use super::error::{Error, Kind};
 use super::json;
 use super::meta::Meta;
